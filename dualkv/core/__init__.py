@@ -1,0 +1,12 @@
+"""Every decision, as pure functions and small state machines: no I/O, no clock, no trio.
+
+- `modes`: who answers, who follows, whether reads are shadowed
+- `routing`: where a request goes and what is mirrored or compared of it
+- `session`: a client's connection state, and the answers dualkv gives itself
+- `transaction`: MULTI … EXEC, queued in the proxy
+- `fence`: one order per key where two paths lead to it
+- `mirror`: what goes into the secondary stream
+- `ledger`: the books of the secondary stream
+- `compare`: whether two replies mean the same
+- `backoff`: how long to wait before trying again
+"""

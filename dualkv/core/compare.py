@@ -1,0 +1,225 @@
+"""Whether two replies to the same read mean the same.
+
+Frames that are equal as bytes match without looking further, and that is nearly all of them. What differs
+is turned into values and compared as the command's meaning demands: servers order sets and hashes as they
+like, and write the same score as ``0.1`` or ``0.10000000000000001``. Reads whose reply depends on the
+server or the moment (``TTL``, ``SCAN``, ``RANDOMKEY``, ``OBJECT`` …) have no comparator and are not shadowed.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+import attrs
+import hiredis
+
+from dualkv.commands.table import CommandSpec
+from dualkv.resp.replies import value_of
+
+__all__ = ["Comparator", "Divergence", "DivergenceKind", "comparator_for", "compare"]
+
+MAX_REPORTED_BYTES: Final = 256
+"""Values in reports are cut to this."""
+
+
+class DivergenceKind(enum.StrEnum):
+    """How two replies differ."""
+
+    MIGRATION_GAP = "migration_gap"
+    """Only the primary has the data: expected before it is copied."""
+    DATA_MISMATCH = "data_mismatch"
+    EXTRA_DATA = "extra_data"
+    """Only the secondary has the data."""
+
+
+@attrs.frozen
+class Divergence:
+    """A confirmed difference between the stores."""
+
+    command: str
+    kind: DivergenceKind
+    key: bytes
+    """The first argument of the read."""
+    expected: bytes = attrs.field(repr=False)
+    """What the primary answered, cut."""
+    actual: bytes = attrs.field(repr=False)
+    """What the secondary answered, cut."""
+    time_seconds: float = 0.0
+    """When, as Unix time."""
+
+
+class Comparator(enum.Enum):
+    """What equality means for a command's replies."""
+
+    EXACT = "exact"
+    """Equal values in equal order."""
+    COUNT = "count"
+    """Equal numbers; 0 means that the data is missing."""
+    UNORDERED = "unordered"
+    """Equal elements in any order, counted."""
+    MAP = "map"
+    """Equal pairs in any order."""
+    SCORES = "scores"
+    """Equal numbers, however they are written."""
+    SCORED_MEMBERS = "scored members"
+    """Equal members in equal order, with equal scores if they were asked for."""
+
+
+_COMPARATORS: Final[dict[Comparator, str]] = {
+    Comparator.EXACT: (
+        "GET MGET GETRANGE SUBSTR HGET HMGET LINDEX LRANGE GETBIT BITPOS BITFIELD_RO LPOS TYPE GEOHASH "
+        "SISMEMBER SMISMEMBER HEXISTS ZRANGEBYLEX ZREVRANGEBYLEX ZREVRANK ZRANK XRANGE XREVRANGE XREAD"
+    ),
+    Comparator.COUNT: (
+        "STRLEN HSTRLEN HLEN LLEN SCARD ZCARD XLEN BITCOUNT EXISTS ZCOUNT ZLEXCOUNT SINTERCARD "
+        "ZINTERCARD PFCOUNT"
+    ),
+    Comparator.UNORDERED: "HKEYS HVALS SMEMBERS SINTER SUNION SDIFF",
+    Comparator.MAP: "HGETALL",
+    Comparator.SCORES: "ZSCORE ZMSCORE",
+    Comparator.SCORED_MEMBERS: (
+        "ZRANGE ZREVRANGE ZRANGEBYSCORE ZREVRANGEBYSCORE ZUNION ZINTER ZDIFF"
+    ),
+}  # fmt: skip
+_COMPARATOR_BY_NAME: Final = {
+    name: comparator for comparator, names in _COMPARATORS.items() for name in names.split()
+}
+
+
+def comparator_for(spec: CommandSpec) -> Comparator | None:
+    """Return how replies of a command are compared; None if they are not."""
+    return _COMPARATOR_BY_NAME.get(spec.name)
+
+
+def compare(
+    comparator: Comparator, args: Sequence[bytes], expected: bytes, actual: bytes
+) -> DivergenceKind | None:
+    """Compare the replies of the primary and the secondary to one read.
+
+    Args:
+        comparator: What equality means.
+        args: The read.
+        expected: The primary's reply, raw.
+        actual: The secondary's, raw, in the same RESP version.
+
+    Returns:
+        How they differ, or None if they mean the same.
+    """
+    if expected == actual:
+        return None
+    ours, theirs = value_of(expected), value_of(actual)
+    if isinstance(ours, hiredis.ReplyError) or isinstance(theirs, hiredis.ReplyError):
+        return None if _error_code(ours) == _error_code(theirs) else DivergenceKind.DATA_MISMATCH
+    if comparator is Comparator.SCORED_MEMBERS and b"WITHSCORES" not in map(bytes.upper, args):
+        comparator = Comparator.EXACT
+    if _EQUALITY[comparator](ours, theirs):
+        return None
+    return _kind(comparator, ours, theirs)
+
+
+def _error_code(value: Any) -> str | None:
+    return str(value).split(" ", 1)[0] if isinstance(value, hiredis.ReplyError) else None
+
+
+def _kind(comparator: Comparator, ours: Any, theirs: Any) -> DivergenceKind:
+    """Tell missing data on either side from data that differs."""
+    if _is_list(ours) and _is_list(theirs) and len(ours) == len(theirs):
+        # MGET and its like: look only at the elements that differ.
+        differing = [pair for pair in zip(ours, theirs, strict=True) if pair[0] != pair[1]]
+        ours_missing = all(_is_missing(comparator, one) for one, _ in differing)
+        theirs_missing = all(_is_missing(comparator, other) for _, other in differing)
+    else:
+        ours_missing, theirs_missing = (
+            _is_missing(comparator, ours),
+            _is_missing(comparator, theirs),
+        )
+    if theirs_missing and not ours_missing:
+        return DivergenceKind.MIGRATION_GAP
+    if ours_missing and not theirs_missing:
+        return DivergenceKind.EXTRA_DATA
+    return DivergenceKind.DATA_MISMATCH
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list)
+
+
+def _is_missing(comparator: Comparator, value: Any) -> bool:
+    if comparator is Comparator.COUNT:
+        return bool(value == 0)
+    return value is None or value == [] or value == {} or value == b"none"
+
+
+def _freeze(value: Any) -> Any:
+    """Return *value* as something that can be counted."""
+    if isinstance(value, list):
+        return tuple(map(_freeze, value))
+    if isinstance(value, dict):
+        return frozenset((_freeze(key), _freeze(item)) for key, item in value.items())
+    return value
+
+
+def _equal_unordered(ours: Any, theirs: Any) -> bool:
+    if not (_is_list(ours) and _is_list(theirs)):
+        return bool(ours == theirs)
+    return Counter(map(_freeze, ours)) == Counter(map(_freeze, theirs))
+
+
+def _equal_maps(ours: Any, theirs: Any) -> bool:
+    return _equal(_pairs(ours), _pairs(theirs))
+
+
+def _pairs(value: Any) -> Any:
+    if not _is_list(value):
+        return value  # RESP3: a dict
+    return dict(zip(value[::2], value[1::2], strict=False))
+
+
+def _equal_scores(ours: Any, theirs: Any) -> bool:
+    if _is_list(ours) and _is_list(theirs):
+        return len(ours) == len(theirs) and all(map(_equal_scores, ours, theirs))
+    if ours == theirs:
+        return True
+    one, other = _number(ours), _number(theirs)
+    return one is not None and other is not None and math.isclose(one, other, rel_tol=1e-12, abs_tol=0)
+
+
+def _equal_scored_members(ours: Any, theirs: Any) -> bool:
+    """Members equal and scores close; RESP2 answers a flat list, RESP3 pairs."""
+    if not (_is_list(ours) and _is_list(theirs)) or len(ours) != len(theirs):
+        return False
+    if any(map(_is_list, ours)):
+        return all(
+            _is_list(one) and _is_list(other) and one[0] == other[0] and _equal_scores(one[1:], other[1:])
+            for one, other in zip(ours, theirs, strict=True)
+        )
+    return _all_equal(ours[::2], theirs[::2]) and _equal_scores(ours[1::2], theirs[1::2])
+
+
+def _all_equal(ours: Iterable[Any], theirs: Iterable[Any]) -> bool:
+    return all(one == other for one, other in zip(ours, theirs, strict=True))
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _equal(ours: Any, theirs: Any) -> bool:
+    return bool(ours == theirs)
+
+
+_EQUALITY: Final[dict[Comparator, Callable[[Any, Any], bool]]] = {
+    Comparator.EXACT: _equal,
+    Comparator.COUNT: _equal,
+    Comparator.UNORDERED: _equal_unordered,
+    Comparator.MAP: _equal_maps,
+    Comparator.SCORES: _equal_scores,
+    Comparator.SCORED_MEMBERS: _equal_scored_members,
+}

@@ -1,0 +1,119 @@
+"""What goes into the secondary stream.
+
+For now a write is mirrored as the client sent it, if the primary did not answer an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import attrs
+
+from dualkv.commands.keys import keys_of
+from dualkv.core.ledger import Queue
+from dualkv.core.routing import Plan
+from dualkv.core.transaction import Transaction
+from dualkv.resp.replies import is_error
+from dualkv.resp.requests import Request
+
+__all__ = ["StreamItem", "size_bytes", "transaction_item", "write_error_reason"]
+
+ITEM_OVERHEAD_BYTES: Final = 300
+"""What an item takes in memory beside its bytes, roughly."""
+
+
+@attrs.define(eq=False)
+class StreamItem:
+    """One mirrored write, or one shadow read with the reply to expect."""
+
+    plan: Plan
+    queue: Queue
+    """The queue it counts for."""
+    request: Request
+    """What the secondary gets."""
+    offered_at: float
+    """On the stream's clock, in seconds."""
+    expected: bytes | None = None
+    """A shadow read: the primary's raw reply. None: a write."""
+    protocol: int = 2
+    """A shadow read: the RESP version of the expected reply."""
+    attempt: int = 0
+    """A shadow read: how often the comparison has been repeated to confirm a difference."""
+    reply_count: int = 1
+    """Frames that the secondary answers; the last one tells the outcome."""
+    parts: tuple[tuple[Plan, Request], ...] = ()
+    """A transaction: the commands it is made of."""
+
+    def keys(self) -> tuple[bytes, ...] | None:
+        """Return the keys that order it among other items; None if it may touch any."""
+        if not self.parts:
+            return keys_of(self.plan.spec, self.request.args)
+        found: list[bytes] = []
+        for plan, request in self.parts:
+            keys = keys_of(plan.spec, request.args)
+            if keys is None:
+                return None
+            found += keys
+        return tuple(dict.fromkeys(found))
+
+
+def size_bytes(items: Iterable[StreamItem]) -> int:
+    """Return what items take in memory, roughly."""
+    return sum(
+        [
+            ITEM_OVERHEAD_BYTES + len(item.request.raw) + (0 if item.expected is None else len(item.expected))
+            for item in items
+        ]
+    )
+
+
+def transaction_item(
+    exec_plan: Plan,
+    queued: Sequence[tuple[Plan, Request]],
+    results: Sequence[bytes],
+    offered_at: float,
+) -> StreamItem | None:
+    """Return what mirrors a transaction that the primary executed; None if it wrote nothing.
+
+    Args:
+        exec_plan: The plan of EXEC, for the counters.
+        queued: The commands between MULTI and EXEC.
+        results: The raw elements of EXEC's reply, one per command.
+        offered_at: The time on the stream's clock.
+
+    Returns:
+        One item that is applied in one piece: the writes that succeeded. It counts as a script if one of
+        them is one.
+    """
+    written = [
+        (plan, request)
+        for (plan, request), result in zip(queued, results, strict=True)
+        if plan.queue is not None and not is_error(result)
+    ]
+    if not written:
+        return None
+    queue = Queue.SCRIPT if any(plan.queue is Queue.SCRIPT for plan, _ in written) else Queue.WRITE
+    request = Request((b"EXEC",), Transaction(written).wire())
+    return StreamItem(
+        exec_plan, queue, request, offered_at, reply_count=len(written) + 2, parts=tuple(written)
+    )
+
+
+_ERROR_REASONS: Final = (
+    # The more specific wins: "retry limit exceeded" contains "write conflict".
+    (b"retry limit", "retry_limit"),
+    (b"busy server overloaded", "busy"),
+    (b"write conflict", "write_conflict"),
+    (b"deadline exceeded", "deadline_exceeded"),
+    (b"not leader", "not_leader"),
+    (b"leader not found", "not_leader"),
+    (b"already finalized", "txn_already_finalized"),
+    (b"txn locked", "txn_locked"),
+)
+
+
+def write_error_reason(frame: bytes) -> str:
+    """Return the class of an error that the secondary answered to a mirrored write."""
+    text = frame.lower()
+    return next((reason for words, reason in _ERROR_REASONS if words in text), "other")

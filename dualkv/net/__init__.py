@@ -1,0 +1,14 @@
+"""Trio and sockets, here and nowhere else.
+
+- `hub`: one readiness loop for all client sockets and lanes
+- `transport`: connected sockets, TLS, the handshake with a backend
+- `backend`: one backend: its connections, counted and limited
+- `connection`: one connection that is used by one task: send a batch, read the replies
+- `lane`: one connection that many clients share, pipelined
+- `waiting`: what waits on a lane for replies
+- `writer`: `DualWriter`, which joins lanes, the secondary stream and the comparing
+- `stream`: the secondary stream: bounded, ordered, sharded, accounted
+- `shadow`: confirms differences by reading again
+- `session`: one client
+- `listener`: accepts clients
+"""

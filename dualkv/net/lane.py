@@ -1,0 +1,331 @@
+"""A lane: one pipelined connection to the primary that many clients share.
+
+The backend executes a lane's commands in the order we wrote them and answers in that order. So the replies
+on the lane are the log of what the primary did: whoever waits for a reply is told at exactly that position.
+
+Clients of both RESP versions share it: a ``HELLO`` between their commands switches the version. Commands
+that leave in the same round are grouped by version, so there is at most one switch per round.
+
+A lane is driven by the readiness hub: `Lane.submit` only appends, the bytes leave at the end of the hub's
+round, replies are handed out as they arrive. `Lane.run` connects, watches, and connects again.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+import socket
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import trio
+
+from dualkv.core.backoff import Backoff
+from dualkv.errors import BackendUnavailable, ReplyProtocolError
+from dualkv.net.backend import RedisBackend
+from dualkv.net.hub import ReadinessHub
+from dualkv.net.transport import Greeting, receive_some, send_some
+from dualkv.observe.metrics import PoolCounters
+from dualkv.resp.encode import command
+from dualkv.resp.replies import ReplySplitter, is_error
+
+__all__ = ["Lane", "LaneState", "Waiting"]
+
+_CONGESTED_BYTES: Final = 8 * 1024 * 1024
+"""Unsent bytes from which on clients are not read."""
+_JOINED_BYTES: Final = 256 * 1024
+"""What is unsent leaves in one piece up to here; beyond, joining would copy large values again and again."""
+_WATCHES_PER_TIMEOUT: Final = 4
+
+_log = logging.getLogger("dualkv.lane")
+
+
+class Waiting(Protocol):
+    """Who waits on a lane. All calls come from the hub's round, in the order of the lane."""
+
+    missing: int
+    """Replies still to come; whoever implements this counts down in `on_replies`."""
+
+    def on_replies(self, frames: list[bytes], now: float) -> None:
+        """The next of its replies, at most `missing` of them."""
+
+    def on_lost(self) -> None:
+        """The connection broke: the outcome of what is missing is unknown."""
+
+
+class LaneState(enum.Enum):
+    """Whether a lane can take commands."""
+
+    CONNECTING = "connecting"
+    """For the first time, or again after it was up: wait for the outcome."""
+    UP = "up"
+    DOWN = "down"
+    """The newest attempt failed; it keeps trying."""
+    CLOSED = "closed"
+
+
+class _Switch:
+    """Waits for the reply to a ``HELLO`` of ours."""
+
+    __slots__ = ("_refused", "missing")
+
+    def __init__(self, refused: Callable[[], None]) -> None:
+        self._refused = refused
+        self.missing = 1
+
+    def on_replies(self, frames: list[bytes], now: float) -> None:  # noqa: ARG002 - as `Waiting`
+        self.missing = 0
+        if is_error(frames[0]):
+            self._refused()
+
+    def on_lost(self) -> None:
+        pass
+
+
+class Lane:
+    """One shared connection.
+
+    Args:
+        backend: Where it leads.
+        hub: Calls it when bytes arrive.
+        counters: Where pending requests are counted.
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        backend: RedisBackend,
+        hub: ReadinessHub,
+        counters: PoolCounters,
+        clock: Callable[[], float],
+    ) -> None:
+        self.state = LaneState.CONNECTING
+        self.greeting = Greeting({})
+        self._backend = backend
+        self._hub = hub
+        self._counters = counters
+        self._clock = clock
+        self._sock: socket.socket | None = None
+        self._splitter = ReplySplitter()
+        self._waiting: deque[Waiting] = deque()
+        self._protocol = 2  # behind everything that was submitted
+        self._other_protocol: list[tuple[bytes, Waiting]] = []
+        self._unsent: list[bytes | memoryview] = []
+        self._unsent_bytes = 0
+        self.is_open = False
+        """Whether it takes commands without a second thought: it is up and not congested."""
+        self._flush_is_due = False
+        self._has_write_interest = False
+        self._when_uncongested: list[Callable[[], None]] = []
+        self._last_progress = 0.0
+        self._broken = trio.Event()
+        self._settled = trio.Event()
+        self._why = ""
+
+    def __repr__(self) -> str:
+        return f"<Lane {self._backend.name} {self.state.value} waiting={len(self._waiting)}>"
+
+    # --- for those who send
+
+    def submit(self, wire: bytes, waiting: Waiting, protocol: int) -> None:
+        """Send *wire*, whose replies go to *waiting*. The lane must be `LaneState.UP`.
+
+        A client that changes its protocol must have no reply outstanding: within a round, commands of the
+        other version may be overtaken.
+        """
+        if protocol != self._protocol:
+            self._other_protocol.append((wire, waiting))
+        else:
+            self._append(wire, waiting)
+        if not self._flush_is_due:
+            self._flush_is_due = True
+            self._hub.at_end_of_round(self._flush)
+
+    def _append(self, wire: bytes, waiting: Waiting) -> None:
+        if not self._waiting:
+            self._last_progress = self._clock()
+        self._waiting.append(waiting)
+        self._counters.pending_requests += waiting.missing
+        self._unsent.append(wire)
+        self._unsent_bytes += len(wire)
+
+    def _switch_protocol(self) -> None:
+        self._protocol = 5 - self._protocol
+        self._append(command("HELLO", self._protocol), _Switch(self._on_switch_refused))
+        others, self._other_protocol = self._other_protocol, []
+        for wire, waiting in others:
+            self._append(wire, waiting)
+
+    def _on_switch_refused(self) -> None:
+        raise ReplyProtocolError("the primary refused to switch the RESP version")
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody waits for a reply."""
+        return not self._waiting
+
+    @property
+    def is_congested(self) -> bool:
+        """Whether so much is unsent that clients should wait."""
+        return self._unsent_bytes > _CONGESTED_BYTES
+
+    def when_uncongested(self, resume: Callable[[], None]) -> None:
+        """Call *resume* once when there is room again (or the lane is lost)."""
+        self._when_uncongested.append(resume)
+
+    async def wait_settled(self) -> LaneState:
+        """Wait until an attempt to connect has ended; return the state."""
+        await self._settled.wait()
+        return self.state
+
+    # --- the connection's life
+
+    async def run(self) -> None:
+        """Connect, and connect again when the connection is lost, until cancelled or refused."""
+        backoff = Backoff()
+        try:
+            while True:
+                try:
+                    sock, self.greeting = await self._backend.open("lane")
+                except BackendUnavailable as error:
+                    self._settle(LaneState.DOWN, str(error))
+                    await trio.sleep(backoff.next_wait_seconds())
+                    continue
+                self._start(sock)
+                backoff.reset()
+                await self._watch()
+                _log.warning("lane lost", extra={"backend": self._backend.name, "why": self._why})
+        finally:
+            if self._sock is not None:
+                self._break("closed")
+            self._settle(LaneState.CLOSED, "closed")
+
+    def _start(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._splitter = ReplySplitter()
+        self._protocol = 2
+        self._broken = trio.Event()
+        self._hub.register(sock, self)
+        self._settle(LaneState.UP, "")
+
+    def _settle(self, state: LaneState, why: str) -> None:
+        if state is LaneState.DOWN and self.state is not LaneState.DOWN:
+            _log.warning("primary unreachable", extra={"backend": self._backend.name, "why": why})
+        elif state is LaneState.UP:
+            _log.info("lane up", extra={"backend": self._backend.name})
+        self.state = state
+        self.is_open = state is LaneState.UP
+        self._settled.set()
+
+    async def _watch(self) -> None:
+        """Return when the connection is lost; give it up when a reply is overdue."""
+        timeout = self._backend.options.read_timeout_seconds
+        while not self._broken.is_set():
+            with trio.move_on_after(timeout / _WATCHES_PER_TIMEOUT):
+                await self._broken.wait()
+                return
+            if self._waiting and self._clock() - self._last_progress > timeout:
+                self._break(f"no reply for {timeout:g} s")
+
+    def _break(self, why: str) -> None:
+        """Close the connection and tell everybody who waits. Idempotent."""
+        if self._sock is None:
+            return
+        sock, self._sock = self._sock, None
+        self._why = why
+        self._hub.unregister(sock)
+        sock.close()
+        self._backend.closed("lane", lost=why != "closed")
+        self.state = LaneState.CONNECTING
+        self.is_open = False
+        self._settled = trio.Event()
+        self._unsent.clear()
+        self._unsent_bytes = 0
+        waiting, self._waiting = self._waiting, deque()
+        self._counters.pending_requests -= sum(one.missing for one in waiting)
+        waiting.extend(one for _, one in self._other_protocol)
+        self._other_protocol = []
+        for one in waiting:
+            one.on_lost()
+        self._broken.set()
+        self._resume_senders()
+
+    # --- called by the hub
+
+    def on_readable(self) -> None:
+        """Hand out the replies that have arrived."""
+        if self._sock is None:
+            return None
+        try:
+            data = receive_some(self._sock)
+            if data is None:
+                return None
+            if data == b"":
+                return self._break("the primary closed the connection")
+            frames = self._splitter.feed(data)
+        except OSError as error:
+            return self._break(str(error))
+        except ReplyProtocolError as error:
+            return self._break(f"not RESP: {error}")
+        if not frames:
+            self._last_progress = self._clock()
+            return None
+        self._last_progress = now = self._clock()
+        self._counters.pending_requests -= len(frames)
+        waiting = self._waiting
+        total = len(frames)
+        position = 0
+        while position < total:
+            if not waiting:
+                return self._break("a reply that nobody asked for")
+            one = waiting[0]
+            end = position + one.missing
+            if end <= total:
+                waiting.popleft()
+            one.on_replies(frames[position:end], now)
+            position = end
+
+    def on_writable(self) -> None:
+        """Send more of what did not fit."""
+        self._flush()
+
+    def on_failure(self, error: Exception) -> None:
+        """A bug of ours in handing out replies: the lane cannot be trusted any more."""
+        _log.error("lane failed", exc_info=error)
+        self._break(f"internal error: {error!r}")
+
+    def _flush(self) -> None:
+        """Send what there is room for; ask the hub to call again if that is not all."""
+        self._flush_is_due = False
+        if self._other_protocol:
+            self._switch_protocol()
+        sock, unsent = self._sock, self._unsent
+        if sock is None or not unsent:
+            return None
+        try:
+            while unsent:
+                data = unsent[0]
+                if len(unsent) > 1 and self._unsent_bytes <= _JOINED_BYTES:
+                    data = b"".join(unsent)
+                    unsent[:] = [data]
+                sent = send_some(sock, data)
+                self._unsent_bytes -= sent
+                if sent < len(data):
+                    unsent[0] = memoryview(data)[sent:]
+                    break
+                del unsent[0]
+        except OSError as error:
+            return self._break(str(error))
+        if bool(unsent) != self._has_write_interest:
+            self._has_write_interest = bool(unsent)
+            self._hub.set_interest(sock, read=True, write=self._has_write_interest)
+        self._flush_is_due = self._has_write_interest  # then the hub calls
+        self.is_open = not self.is_congested
+        if self._when_uncongested and self._unsent_bytes < _CONGESTED_BYTES // 2:
+            self._resume_senders()
+
+    def _resume_senders(self) -> None:
+        resumes, self._when_uncongested = self._when_uncongested, []
+        for resume in resumes:
+            resume()

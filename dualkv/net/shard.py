@@ -1,0 +1,293 @@
+"""One shard of the secondary stream: a part of the queue, a connection, a task.
+
+The task sends a batch, reads all its replies, and has each item accounted for before it takes the next
+batch. So if the connection breaks, the items of that batch are exactly those whose outcome is unknown.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+import attrs
+import trio
+
+from dualkv.core.backoff import Backoff
+from dualkv.core.ledger import DropReason, Queue
+from dualkv.core.mirror import StreamItem
+from dualkv.errors import BackendUnavailable, ConnectionLost, ReplyProtocolError
+from dualkv.net.connection import Connection
+from dualkv.resp.encode import command
+
+if TYPE_CHECKING:
+    from dualkv.net.stream import SecondaryStream
+
+__all__ = ["Entry", "Rendezvous", "Shard"]
+
+_MAX_BATCH_ITEMS: Final = 1024
+_MAX_BATCH_BYTES: Final = 256 * 1024
+"""Requests sent before replies are read; more could fill the sockets both ways."""
+_IDLE_SECONDS: Final = 0.1
+"""A connection that was idle so long is looked at before it is used: the backend may have closed it."""
+_LINGER_SECONDS: Final = 0.003
+"""After the first item, wait so long for more: a batch costs 100 µs, however small it is."""
+_IDLE_CHECK_SECONDS: Final = 1.0
+
+_log = logging.getLogger("dualkv.stream")
+
+
+@attrs.define(eq=False)
+class Rendezvous:
+    """One item in several shards; the shard that arrives last applies it."""
+
+    item: StreamItem
+    missing: int
+    """Shards that have not arrived."""
+    is_over: trio.Event = attrs.field(factory=trio.Event)
+
+
+Entry = StreamItem | Rendezvous
+
+
+class Shard:
+    """Its part of the queue, its connection, its task.
+
+    Args:
+        stream: Whose part it is; keeps the books.
+        capacity: Items that may wait in all shards together. The books keep that; the channel only needs
+            room for it, since each of its elements holds at least one.
+    """
+
+    def __init__(self, stream: SecondaryStream, capacity: int) -> None:
+        self._stream = stream
+        self._send, self._receive = trio.open_memory_channel[list[Entry]](capacity)
+        self._waiting: deque[Entry] = deque()
+        self._is_at_end = False
+        self._connection: Connection | None = None
+        self._last_exchange = 0.0
+
+    # --- the entrance
+
+    def enter(self, entries: list[Entry]) -> None:
+        """Put entries behind all earlier ones. The list becomes the shard's."""
+        self._send.send_nowait(entries)
+
+    def close_entrance(self) -> None:
+        """Nothing more will be offered."""
+        self._send.close()
+
+    @property
+    def oldest_offer(self) -> float | None:
+        """When the first entry that waits was offered, if one does."""
+        if not self._waiting:
+            return None
+        head = self._waiting[0]
+        return head.item.offered_at if isinstance(head, Rendezvous) else head.offered_at
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether it has a connection that is not known to be broken."""
+        return self._connection is not None
+
+    # --- the task
+
+    async def run(self) -> None:
+        """Send what is offered until the entrance is closed and nothing waits."""
+        backoff = Backoff()
+        try:
+            while not self._is_finished():
+                if self._connection is None and not await self._try_connect(backoff):
+                    self._drop_expired()
+                    continue
+                await self._wait_for_entries()
+                assert self._connection is not None
+                if self._was_idle() and self._connection.is_stale():
+                    self._disconnect(lost=True)
+                elif self._waiting and isinstance(head := self._waiting[0], Rendezvous):
+                    await self._meet(head)
+                elif batch := self._next_batch():
+                    await self._send_batch(batch)
+        finally:
+            self._disconnect(lost=False)
+
+    def _was_idle(self) -> bool:
+        return self._stream.clock() - self._last_exchange > _IDLE_SECONDS
+
+    def _is_finished(self) -> bool:
+        if not self._waiting:
+            self._receive_all()
+        return self._is_at_end and not self._waiting
+
+    def _receive_all(self) -> None:
+        while True:
+            try:
+                self._waiting += self._receive.receive_nowait()
+            except trio.WouldBlock:
+                return
+            except trio.EndOfChannel:
+                self._is_at_end = True
+                return
+
+    async def _wait_for_entries(self) -> None:
+        """Return when something waits, the entrance is closed, or it is time to look at the connection."""
+        self._receive_all()
+        if self._waiting or self._is_at_end:
+            return
+        with trio.move_on_after(_IDLE_CHECK_SECONDS):  # noqa: ASYNC912 - receive() waits
+            try:
+                self._waiting += await self._receive.receive()
+            except trio.EndOfChannel:
+                self._is_at_end = True
+                return
+        if self._waiting:
+            await trio.sleep(_LINGER_SECONDS)
+            self._receive_all()
+
+    async def _try_connect(self, backoff: Backoff) -> bool:
+        """Try to connect once; after a failure, wait a little."""
+        stream = self._stream
+        try:
+            sock, greeting = await stream.backend.open("stream")
+        except BackendUnavailable as error:
+            if backoff.is_fresh:
+                _log.warning(
+                    "secondary unreachable",
+                    extra={"backend": stream.backend.name, "why": str(error)},
+                )
+            wait = backoff.next_wait_seconds()
+            if stream.is_closing:
+                await trio.sleep(wait)
+            else:
+                with trio.move_on_after(wait):
+                    await stream.wait_closing()
+            self._receive_all()
+            return False
+        backoff.reset()
+        self._connection = Connection(sock, greeting)
+        return True
+
+    def _disconnect(self, *, lost: bool) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+            self._stream.backend.closed("stream", lost=lost)
+
+    # --- batches
+
+    def _next_batch(self) -> list[StreamItem]:
+        """Take what goes out next, up to a rendezvous; drop what is too old."""
+        assert self._connection is not None
+        protocols = self._connection.greeting.protocols
+        stream, waiting = self._stream, self._waiting
+        self._drop_expired()
+        batch: list[StreamItem] = []
+        size = 0
+        while waiting and len(batch) < _MAX_BATCH_ITEMS:
+            item = waiting[0]
+            if isinstance(item, Rendezvous):
+                break
+            size += len(item.request.raw)
+            if size > _MAX_BATCH_BYTES and batch:
+                break
+            waiting.popleft()
+            if item.protocol in protocols:
+                batch.append(item)
+            else:
+                stream.drop(item, DropReason.NOT_SPOKEN)
+        return batch
+
+    def _drop_expired(self) -> None:
+        """Drop what is too old from the front: behind it, all is younger (but not of the same patience)."""
+        now = self._stream.clock()
+        while self._waiting:
+            head = self._waiting[0]
+            if isinstance(head, Rendezvous) or not self._is_expired(head, now):
+                return
+            self._waiting.popleft()
+            self._stream.drop(head, DropReason.EXPIRED)
+
+    def _is_expired(self, item: StreamItem, now: float) -> bool:
+        return now - item.offered_at > self._stream.timeouts_seconds[item.queue]
+
+    async def _meet(self, rendezvous: Rendezvous) -> None:
+        """Wait for the other shards; who comes last applies the item."""
+        rendezvous.missing -= 1
+        if rendezvous.missing:
+            await rendezvous.is_over.wait()
+            self._waiting.popleft()
+            return
+        self._waiting.popleft()
+        try:
+            if self._is_expired(rendezvous.item, self._stream.clock()):
+                self._stream.drop(rendezvous.item, DropReason.EXPIRED)
+            else:
+                await self._send_batch([rendezvous.item])
+        finally:
+            rendezvous.is_over.set()
+
+    async def _send_batch(self, batch: list[StreamItem]) -> None:
+        """Send a batch, wait for its replies, and have every item accounted for."""
+        stream = self._stream
+        started = stream.clock()
+        by_queue = stream.take(batch, started)
+        has_scripts = Queue.SCRIPT in by_queue
+        patience = stream.timeouts_seconds[Queue.SCRIPT if has_scripts else Queue.WRITE]
+        frames: Sequence[bytes] | None = None
+        reason = "shutdown"
+        has_slot = False
+        try:
+            with trio.move_on_after(batch[0].offered_at + patience - started):
+                if has_scripts:
+                    await stream.script_slots.acquire()
+                    has_slot = True
+                frames = await self._exchange(batch)
+            reason = "deadline_exceeded"
+        except (ConnectionLost, ReplyProtocolError) as error:
+            reason = "connection_lost"
+            _log.warning("lost a batch", extra={"items": len(batch), "why": str(error)})
+        finally:
+            if has_slot:
+                stream.script_slots.release()
+            if frames is None:
+                self._disconnect(lost=True)
+                stream.settle_without_answer(batch, by_queue, reason)
+            else:
+                self._last_exchange = now = stream.clock()
+                stream.settle(batch, by_queue, frames, now - started)
+
+    async def _exchange(self, batch: list[StreamItem]) -> Sequence[bytes]:
+        """Send a batch; return the frame that tells each item's outcome.
+
+        Where a shadow read wants another RESP version, a ``HELLO`` switches the connection between two items.
+        """
+        connection = self._connection
+        assert connection is not None
+        pieces: list[bytes] = []
+        outcomes: list[int] = []  # positions among the replies, if they are not simply one per item
+        expected = 0
+        for item in batch:
+            if item.protocol != connection.protocol and item.expected is not None:
+                connection.protocol = item.protocol
+                pieces.append(command("HELLO", item.protocol))
+                expected += 1
+            pieces.append(item.request.raw)
+            expected += item.reply_count
+            outcomes.append(expected - 1)
+        frames = await connection.exchange(b"".join(pieces), expected)
+        if expected == len(batch):
+            return frames
+        return [frames[position] for position in outcomes]
+
+    def abandon(self) -> None:
+        """Drop everything that still waits: the drain's time is over."""
+        self._receive_all()
+        for entry in self._waiting:
+            if isinstance(entry, StreamItem):
+                self._stream.drop(entry, DropReason.SHUTDOWN)
+            elif not entry.is_over.is_set():
+                entry.is_over.set()
+                self._stream.drop(entry.item, DropReason.SHUTDOWN)
+        self._waiting.clear()
+        self._receive.close()

@@ -1,0 +1,216 @@
+r"""Bytes from a backend → exact raw frames; values only when somebody asks.
+
+A frame is one reply as the backend wrote it. Clients get frames, never something rebuilt: hiredis
+turns both ``+OK`` and ``$2\r\nOK`` into ``b"OK"``, sets into lists and maps into dicts.
+
+Three ways, by what the bytes hold:
+
+1. Simple replies, bulk strings and flat arrays of them, up to 1 KiB each: the chunk is split at its
+   line ends in C, and the lengths are checked against the announced ones. A line end inside a value
+   makes them differ, and way 2 takes over.
+2. Everything else: `_Scanner` walks over element headers. Nesting needs no stack: an aggregate of
+   *n* elements just adds *n* to the number of elements that are missing.
+3. `value_of` makes a Python value of a frame, with hiredis.
+
+Time and memory are linear in the input. Streamed types (``$?``, ``*?``) are refused: no server sends
+them unless asked to.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import hiredis
+
+from dualkv.errors import ReplyProtocolError
+
+__all__ = ["ReplySplitter", "elements_of", "is_error", "value_of"]
+
+_LINE_TYPES: Final = frozenset(b"+-:_#,(")
+_BULK_TYPES: Final = frozenset(b"$=!")
+_ELEMENTS_PER_UNIT: Final = {ord("*"): 1, ord("~"): 1, ord(">"): 1, ord("%"): 2, ord("|"): 2}
+
+_BULK_LENGTHS: Final = {b"$%d" % length: length for length in range(1025)}
+"""Length lines of short bulk strings: one look-up instead of slicing and ``int``."""
+
+_FLAT_ARRAY_LENGTHS: Final = {b"*%d" % length: length for length in range(1, 1025)}
+
+_MAX_LINE_BYTES: Final = 64 * 1024
+"""A length line or simple reply without an end up to here is not RESP."""
+
+
+def is_error(frame: bytes) -> bool:
+    """Whether *frame* is an error reply (RESP3's long form included)."""
+    return frame[0] == 0x2D or frame[0] == 0x21  # "-", "!"
+
+
+def value_of(frame: bytes) -> Any:
+    """Return the Python value of one whole *frame*, as hiredis sees it.
+
+    Errors become `hiredis.ReplyError` values, sets lists, maps dicts.
+
+    Raises:
+        ValueError: hiredis cannot make a value of it: a map with a key that Python cannot hash, a
+            RESP3 bulk error.
+    """
+    reader = hiredis.Reader()
+    reader.feed(frame)
+    try:
+        return reader.gets()
+    except (TypeError, hiredis.ProtocolError) as error:
+        raise ValueError(str(error)) from None
+
+
+class ReplySplitter:
+    """The frames in one connection's byte stream."""
+
+    __slots__ = ("_scanner",)
+
+    def __init__(self) -> None:
+        self._scanner: _Scanner | None = None
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Return the frames that *data* completes, in order.
+
+        Args:
+            data: Bytes from the backend, cut anywhere.
+
+        Raises:
+            ReplyProtocolError: Not RESP. The connection is of no use any more.
+        """
+        frames: list[bytes] = []
+        scanner = self._scanner
+        if scanner is not None:
+            scanner.append(data)
+            if not scanner.take_frame(frames):
+                return frames
+            self._scanner = None
+            data = scanner.leftover()
+        position = _split_simple(data, frames)
+        if position < len(data):
+            self._scanner = scanner = _Scanner()
+            scanner.append(data[position:])
+            while scanner.take_frame(frames):
+                pass
+            if not scanner.leftover():
+                self._scanner = None
+        return frames
+
+    def is_empty(self) -> bool:
+        """Whether no part of a frame is waiting for the rest."""
+        return self._scanner is None
+
+
+def _split_simple(data: bytes, frames: list[bytes]) -> int:
+    """Append the simple frames at the front of *data*; return the position behind them."""
+    position = 0
+    tokens = data.split(b"\r\n")
+    last = len(tokens) - 1  # what follows the last line end
+    index = 0
+    while index < last:
+        token = tokens[index]
+        length = _BULK_LENGTHS.get(token)
+        if length is not None:
+            if index + 1 >= last or len(tokens[index + 1]) != length:
+                break
+            end = position + len(token) + length + 4
+            index += 2
+        elif token and token[0] in _LINE_TYPES:
+            end = position + len(token) + 2
+            index += 1
+        elif (count := _FLAT_ARRAY_LENGTHS.get(token)) is not None:
+            behind = index + 1 + 2 * count
+            if behind > last:
+                break
+            lengths = list(map(len, tokens[index + 2 : behind : 2]))
+            if lengths != list(map(_BULK_LENGTHS.get, tokens[index + 1 : behind : 2])):
+                break
+            heads = sum(map(len, tokens[index + 1 : behind : 2]))
+            end = position + len(token) + 2 + heads + sum(lengths) + 4 * count
+            index = behind
+        else:
+            break
+        frames.append(data[position:end])
+        position = end
+    return position
+
+
+class _Scanner:
+    """Frames of any form, resumable: what was looked at is not looked at again."""
+
+    __slots__ = ("_buffer", "_missing", "_position", "_start")
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._start = 0  # of the frame that is being looked at
+        self._position = 0  # of the next header to look at; may lie behind the buffer's end
+        self._missing = 1  # elements until the frame is complete
+
+    def append(self, data: bytes) -> None:
+        """Add what has arrived."""
+        self._buffer += data
+
+    def leftover(self) -> bytes:
+        """Return what stands behind the last frame."""
+        return bytes(self._buffer[self._start :])
+
+    def take_frame(self, frames: list[bytes]) -> bool:
+        """Append the next frame; return whether there was a whole one."""
+        buffer, position, missing = self._buffer, self._position, self._missing
+        available = len(buffer)
+        while missing and position < available:
+            end = buffer.find(b"\r\n", position, position + _MAX_LINE_BYTES)
+            if end < 0:
+                self._check_unfinished(position, available)
+                break
+            kind = buffer[position]
+            missing -= 1
+            if kind in _LINE_TYPES:
+                position = end + 2
+                continue
+            if kind not in _BULK_TYPES and kind not in _ELEMENTS_PER_UNIT:
+                raise ReplyProtocolError(f"unknown reply type {chr(kind)!r}")
+            length = _length(buffer[position + 1 : end])
+            position = end + 2
+            if kind in _BULK_TYPES:
+                if length >= 0:
+                    position += length + 2
+            else:
+                if length > 0:
+                    missing += length * _ELEMENTS_PER_UNIT[kind]
+                if kind == 0x7C:  # "|": attributes stand before the reply they belong to
+                    missing += 1
+        is_whole = not missing and position <= available
+        if is_whole:
+            with memoryview(buffer) as view:
+                frames.append(bytes(view[self._start : position]))
+            self._start = position
+            missing = 1
+        self._position, self._missing = position, missing
+        return is_whole
+
+    def _check_unfinished(self, position: int, available: int) -> None:
+        kind = self._buffer[position]
+        if kind not in _LINE_TYPES and kind not in _BULK_TYPES and kind not in _ELEMENTS_PER_UNIT:
+            raise ReplyProtocolError(f"unknown reply type {chr(kind)!r}")
+        if available - position > _MAX_LINE_BYTES:
+            raise ReplyProtocolError("a line of a reply is too long")
+
+
+def _length(digits: bytearray) -> int:
+    if digits[:1] == b"?":
+        raise ReplyProtocolError("streamed replies are not supported")
+    try:
+        return int(digits)
+    except ValueError:
+        raise ReplyProtocolError(f"bad length {bytes(digits[:32])!r} in a reply") from None
+
+
+def elements_of(frame: bytes) -> list[bytes]:
+    """Return the raw frames of an aggregate's elements (a map's keys and values alike).
+
+    A nil or empty aggregate has none. Raises `ReplyProtocolError` if *frame* is no aggregate.
+    """
+    if frame[0] not in _ELEMENTS_PER_UNIT:
+        raise ReplyProtocolError("not an aggregate reply")
+    return ReplySplitter().feed(frame[frame.index(b"\r\n") + 2 :])
