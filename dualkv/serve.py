@@ -17,6 +17,7 @@ import trio
 
 from dualkv.admin.http import build_app, serve_http
 from dualkv.config import ProxyConfig
+from dualkv.errors import ConfigError
 from dualkv.net.listener import accept_clients, open_listeners
 from dualkv.net.session import ClientSession
 from dualkv.net.writer import DualWriter
@@ -57,6 +58,8 @@ class ProxyServer:
             sample_rate=config.sentry_sample,
         )
         self.writer = DualWriter(config, self.metrics, self.sentry)
+        self._listeners: list[socket.socket] = []
+        self._http_listeners: list[socket.socket] = []
         self._sessions: set[ClientSession] = set()
         self._next_client_id = 1
         self._stopping = trio.Event()
@@ -84,6 +87,22 @@ class ProxyServer:
             scope.cancel("stopped twice")
         return scope
 
+    async def listen(self) -> None:
+        """Open the ports, if that has not been done; `listen_and_serve` closes them.
+
+        Raises:
+            ConfigError: An address cannot be listened on.
+        """
+        if not self._listeners:
+            self._listeners = await open_listeners(*self.config.listen)
+        if not self._http_listeners and self.config.metrics is not None:
+            try:
+                self._http_listeners = await open_listeners(*self.config.metrics)
+            except ConfigError:
+                for listener in self._listeners:
+                    listener.close()
+                raise
+
     async def listen_and_serve(  # noqa: ASYNC128 - `_serve_clients` calls started()
         self, *, task_status: trio.TaskStatus[ServerAddresses] = trio.TASK_STATUS_IGNORED
     ) -> None:
@@ -92,13 +111,11 @@ class ProxyServer:
         ``started()`` gets the addresses once clients can connect. Backends need not be reachable.
 
         Raises:
-            OSError: An address cannot be listened on.
+            ConfigError: An address cannot be listened on.
         """
-        listeners = await open_listeners(*self.config.listen)
-        http_listeners = []
+        await self.listen()
+        listeners, http_listeners = self._listeners, self._http_listeners
         try:
-            if self.config.metrics is not None:
-                http_listeners = await open_listeners(*self.config.metrics)
             addresses = ServerAddresses(
                 _address(listeners), _address(http_listeners) if http_listeners else None
             )
@@ -185,9 +202,10 @@ async def run_server(server: ProxyServer) -> None:
     """Serve until SIGTERM or SIGINT; a second one skips the waits of the shutdown.
 
     Raises:
-        OSError: An address cannot be listened on.
+        ConfigError: An address cannot be listened on.
     """
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        await server.listen()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_on_signal, server, signals)
             await server.listen_and_serve()

@@ -10,6 +10,8 @@ from typing import Final
 
 import trio
 
+from dualkv.errors import ConfigError
+
 __all__ = ["accept_clients", "open_listeners"]
 
 _ACCEPT_CAPACITY_ERRNOS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
@@ -28,7 +30,7 @@ async def open_listeners(host: str, port: int) -> list[socket.socket]:
         port: Port; 0 takes a free one, the same for all addresses.
 
     Raises:
-        OSError: The port is in use, or the host has no such address.
+        ConfigError: The port is in use, or the host has no such address.
     """
     listeners: list[socket.socket] = []
     try:
@@ -39,10 +41,10 @@ async def open_listeners(host: str, port: int) -> list[socket.socket]:
             sock = socket.socket(fileno=listener.socket.detach())
             sock.setblocking(False)
             listeners.append(sock)
-    except BaseException:
+    except OSError as error:
         for sock in listeners:
             sock.close()
-        raise
+        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}") from None
     return listeners
 
 

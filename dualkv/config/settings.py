@@ -1,0 +1,308 @@
+"""Every setting, once.
+
+Each field of `ProxyConfig` is a flag, an environment variable and a key of the TOML file: flag
+``--shadow-timeout``, variable ``DUALKV_SHADOW_TIMEOUT``, key ``shadow_timeout``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import attrs
+
+from dualkv.config import values
+from dualkv.config.backends import BackendOptions, backend, backend_address, without_secret
+from dualkv.config.modes import ProxyMode, parse_proxy_mode
+from dualkv.errors import ConfigError
+
+__all__ = ["SETTINGS", "ProxyConfig", "Setting"]
+
+
+@attrs.frozen
+class Setting:
+    """One thing that can be set."""
+
+    name: str
+    """As in the TOML file."""
+    field: str
+    """The attribute of `ProxyConfig`; differs from the name where that carries a unit."""
+    default: str
+    parse: Callable[[str], Any]
+    help: str
+    secret: bool = False
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def flag(self) -> str:
+        """The command line's option."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        """The environment's variable."""
+        return "DUALKV_" + self.name.upper()
+
+
+def _setting(
+    default: str,
+    parse: Callable[[str], Any],
+    help_text: str,
+    *,
+    name: str | None = None,
+    secret: bool = False,
+    aliases: tuple[str, ...] = (),
+) -> Any:
+    return attrs.field(
+        default=parse(default),
+        repr=not secret,
+        metadata={
+            "name": name, "default": default, "parse": parse, "help": help_text,
+            "secret": secret, "aliases": aliases,
+        },
+    )  # fmt: skip
+
+
+@attrs.frozen
+class ProxyConfig:
+    """The effective settings. Make one with `load_config`, or directly in a program or test."""
+
+    mode: ProxyMode = _setting("dual-write", parse_proxy_mode, "Who answers and who follows.")
+    listen: tuple[str, int] = _setting(
+        ":6479", values.listen_address, "Where clients connect; port 0 takes a free one."
+    )
+    metrics: tuple[str, int] | None = _setting(
+        ":9191",
+        values.optional_listen_address,
+        "Where HTTP serves /metrics, /healthz, /readyz; 'off': nowhere.",
+    )
+
+    primary: str = _setting(
+        "localhost:6379",
+        backend,
+        "The store of the redis-* modes: host:port, redis://, rediss:// or unix://.",
+    )
+    primary_db: int = _setting("0", values.count, "Its database number.")
+    primary_password: str = _setting("", str, "Its password (better: the _FILE form).", secret=True)
+    primary_name: str = _setting("redis", values.label, "Its name in metrics and logs.")
+    primary_pool_size: int = _setting("128", values.positive_count, "Most connections to it, of all kinds.")
+    secondary: str = _setting("localhost:6380", backend, "The store of the elastickv-* modes.")
+    secondary_db: int = _setting("0", values.count, "Its database number.")
+    secondary_password: str = _setting("", str, "Its password (better: the _FILE form).", secret=True)
+    secondary_name: str = _setting("elastickv", values.label, "Its name in metrics and logs.")
+    secondary_pool_size: int = _setting(
+        "192",
+        values.positive_count,
+        "Most connections to it, of all kinds.",
+        aliases=("elastickv_pool_size",),
+    )
+    dial_timeout_seconds: float = _setting(
+        "5s",
+        values.positive_duration,
+        "Longest time to connect to a backend, handshake included.",
+        name="dial_timeout",
+    )
+    read_timeout_seconds: float = _setting(
+        "3s",
+        values.positive_duration,
+        "Longest silence of a backend that owes a reply.",
+        name="read_timeout",
+    )
+    write_timeout_seconds: float = _setting(
+        "3s", values.positive_duration, "Longest time to hand bytes to a backend.", name="write_timeout"
+    )
+
+    secondary_write_concurrency: int = _setting(
+        "0",
+        values.count,
+        "Connections that mirrored writes are spread over, by key; 0: one, which carries a pipeline.",
+    )
+    secondary_script_concurrency: int = _setting(
+        "0",
+        values.count,
+        "Batches with mirrored scripts in flight at once; 0: a thirty-second of it, 1 to 3.",
+    )
+    secondary_blocking_replay_concurrency: int = _setting(
+        "0",
+        values.count,
+        "Effects of blocking commands in flight at once; 0: what the pool has left, at most 32.",
+    )
+    secondary_write_queue_size: int = _setting(
+        "0", values.count, "Mirrored writes that may wait; 0: 64 x concurrency, within 64 and 8192."
+    )
+    secondary_script_queue_size: int = _setting(
+        "0", values.count, "Mirrored scripts that may wait; 0: as above."
+    )
+    secondary_blocking_replay_queue_size: int = _setting(
+        "0", values.count, "Effects of blocking commands that may wait; 0: as above."
+    )
+    secondary_queue_bytes: int = _setting(
+        "64MiB", values.size, "Bytes that everything waiting for the secondary may take."
+    )
+    secondary_timeout_seconds: float = _setting(
+        "30s",
+        values.positive_duration,
+        "Longest life of a mirrored write, from offer to answer.",
+        name="secondary_timeout",
+    )
+    secondary_script_timeout_seconds: float = _setting(
+        "5m",
+        values.duration,
+        "The same for scripts, at most 5m; 0: as for writes.",
+        name="secondary_script_timeout",
+    )
+    shadow_timeout_seconds: float = _setting(
+        "3s",
+        values.positive_duration,
+        "Longest wait of a shadow read before it is given up.",
+        name="shadow_timeout",
+    )
+    shadow_queue_size: int = _setting("1024", values.positive_count, "Shadow reads at once.")
+
+    pubsub_compare_window_seconds: float = _setting(
+        "2s",
+        values.positive_duration,
+        "How long a message waits for its twin.",
+        name="pubsub_compare_window",
+    )
+    pubsub_sweep_seconds: float = _setting(
+        "500ms",
+        values.positive_duration,
+        "How often waiting messages are looked through.",
+        name="pubsub_sweep",
+    )
+
+    max_clients: int = _setting("10000", values.positive_count, "Most clients at once.")
+    client_outstanding: int = _setting(
+        "1024",
+        values.positive_count,
+        "Commands of one client that may wait for a reply; then it is not read.",
+    )
+    client_output_bytes: int = _setting(
+        "32MiB", values.size, "Replies that one client may leave unread; then it is disconnected."
+    )
+
+    lame_duck_seconds: float = _setting(
+        "0s",
+        values.duration,
+        "Between SIGTERM and closing the door, for load balancers to notice.",
+        name="lame_duck",
+    )
+    drain_seconds: float = _setting(
+        "10s",
+        values.positive_duration,
+        "Longest time for clients to finish, and again for the queue to empty.",
+        name="drain",
+    )
+
+    sentry_dsn: str = _setting("", str, "Where divergences are reported; empty: nowhere.", secret=True)
+    sentry_env: str = _setting("", str, "Sentry's environment.")
+    sentry_sample: float = _setting("1.0", values.fraction, "Share of events sent to Sentry.")
+    log_level: str = _setting("info", values.log_level, "debug, info, warning or error.")
+
+    def __attrs_post_init__(self) -> None:
+        """Check what no single setting can see."""
+        pool = self.secondary_pool_size
+        for name in (
+            "secondary_write_concurrency",
+            "secondary_script_concurrency",
+            "secondary_blocking_replay_concurrency",
+        ):
+            if getattr(self, name) > pool:
+                raise ConfigError(f"{name}: {getattr(self, name)} is more than secondary_pool_size ({pool})")
+        if self.secondary_script_timeout_seconds > 300:
+            raise ConfigError("secondary_script_timeout: must not be more than 5m")
+        if self.primary_name == self.secondary_name:
+            raise ConfigError(f"secondary_name: {self.secondary_name!r} is the primary's name")
+
+    # --- what follows from the settings
+
+    def backend_options(self, which: str) -> BackendOptions:
+        """Return how to reach ``"primary"`` or ``"secondary"`` (as configured, whatever the mode)."""
+        options: dict[str, Any] = {
+            "db": getattr(self, f"{which}_db"),
+            "password": getattr(self, f"{which}_password") or None,
+            **backend_address(getattr(self, which)),
+        }
+        return BackendOptions(
+            name=getattr(self, f"{which}_name"),
+            pool_size=getattr(self, f"{which}_pool_size"),
+            dial_timeout_seconds=self.dial_timeout_seconds,
+            read_timeout_seconds=self.read_timeout_seconds,
+            write_timeout_seconds=self.write_timeout_seconds,
+            **options,
+        )
+
+    @property
+    def shards(self) -> int:
+        """Into how many ordered streams, by key, the mirrored writes are split; a connection each."""
+        return self.secondary_write_concurrency or 1
+
+    @property
+    def _write_share(self) -> int:
+        """The part of the secondary's pool that the sizes of queues are measured by."""
+        return self.secondary_write_concurrency or max(1, self.secondary_pool_size // 2)
+
+    @property
+    def script_concurrency(self) -> int:
+        """Batches with mirrored scripts in flight at once."""
+        return self.secondary_script_concurrency or min(3, max(1, self._write_share // 32))
+
+    @property
+    def blocking_replay_concurrency(self) -> int:
+        """Effects of blocking commands in flight at once."""
+        left = self.secondary_pool_size - self._write_share - self.script_concurrency
+        return self.secondary_blocking_replay_concurrency or min(32, max(1, left))
+
+    @property
+    def queue_sizes(self) -> dict[str, int]:
+        """Items that may wait, by queue."""
+        return {
+            "write": self.secondary_write_queue_size or _queue_size(self._write_share),
+            "script": self.secondary_script_queue_size or _queue_size(self.script_concurrency),
+            "blocking": self.secondary_blocking_replay_queue_size
+            or _queue_size(self.blocking_replay_concurrency),
+            "shadow": self.shadow_queue_size,
+        }
+
+    @property
+    def script_timeout_seconds(self) -> float:
+        """Longest life of a mirrored script, from offer to answer."""
+        return self.secondary_script_timeout_seconds or self.secondary_timeout_seconds
+
+    def effective(self) -> dict[str, str]:
+        """Return every setting by name as a person reads it, secrets blanked."""
+        return {setting.name: _shown(setting, getattr(self, setting.field)) for setting in SETTINGS}
+
+
+def _queue_size(concurrency: int) -> int:
+    return min(8192, max(64, 64 * concurrency))
+
+
+def _shown(setting: Setting, value: Any) -> str:
+    if setting.secret:
+        return "***" if value else ""
+    if isinstance(value, ProxyMode):
+        return value.value
+    if setting.parse in (values.listen_address, values.optional_listen_address):
+        return "off" if value is None else f"{value[0]}:{value[1]}"
+    if setting.parse in (values.duration, values.positive_duration):
+        return f"{value:g}s"
+    if setting.parse is backend:
+        return without_secret(value)
+    return str(value)
+
+
+SETTINGS: Final = tuple(
+    Setting(
+        name=field.metadata["name"] or field.name,
+        field=field.name,
+        default=field.metadata["default"],
+        parse=field.metadata["parse"],
+        help=field.metadata["help"],
+        secret=field.metadata["secret"],
+        aliases=field.metadata["aliases"],
+    )
+    for field in attrs.fields(ProxyConfig)
+)
+"""All settings, in the order of the documentation."""
