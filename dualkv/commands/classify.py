@@ -40,18 +40,23 @@ _BY_KIND: Final = {
     "write": CommandCategory.WRITE,
 }
 
-_BLOCKS_WITH_OPTION: Final = frozenset({"XREAD", "XREADGROUP"})
+_OPTIONS_BEFORE_STREAMS: Final = {b"COUNT": 2, b"GROUP": 3}
+"""Options of XREAD and XREADGROUP with values, which may be called anything: the words they take."""
 
 
 def blocks(spec: CommandSpec, args: Sequence[bytes]) -> bool:
     """Whether a request may make its connection wait (``XREAD`` only does with ``BLOCK``)."""
     if "blocking" not in spec.flags:
         return False
-    if spec.name in _BLOCKS_WITH_OPTION:
-        options = [argument.upper() for argument in args]
-        end = options.index(b"STREAMS") if b"STREAMS" in options else len(options)
-        return b"BLOCK" in options[1:end]
-    return True
+    if spec.name not in ("XREAD", "XREADGROUP"):
+        return True
+    position = 1
+    while position < len(args):
+        option = args[position].upper()
+        if option in (b"BLOCK", b"STREAMS"):
+            return option == b"BLOCK"
+        position += _OPTIONS_BEFORE_STREAMS.get(option, 1)
+    return False
 
 
 def category_of(spec: CommandSpec, args: Sequence[bytes]) -> CommandCategory:

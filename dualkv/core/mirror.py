@@ -108,7 +108,7 @@ _ERROR_REASONS: Final = (
     (b"deadline exceeded", "deadline_exceeded"),
     (b"not leader", "not_leader"),
     (b"leader not found", "not_leader"),
-    (b"already finalized", "txn_already_finalized"),
+    (b"txn already", "txn_already_finalized"),  # finalized, committed, aborted
     (b"txn locked", "txn_locked"),
 )
 

@@ -33,6 +33,8 @@ class Route(enum.Enum):
     """Not carried yet: a clear error."""
     REFUSED = "refused"
     """Not safe through a proxy: a clear error."""
+    HANG_UP = "hang up"
+    """An HTTP client that somebody tricked into talking to us: no answer, the connection is closed."""
 
 
 @attrs.frozen(eq=False)
@@ -119,7 +121,7 @@ def _plan(spec: CommandSpec) -> Plan:
         queue=_queue(spec) if on_lane else None,
         comparator=comparator_for(spec) if on_lane else None,
         index=spec.index,
-        depends_on_arguments=bool(spec.subcommands) or "blocking" in spec.flags,
+        depends_on_arguments=bool(spec.subcommands) or "blocking" in spec.flags or spec is UNKNOWN,
     )
 
 
@@ -127,6 +129,10 @@ _PLANS: Final = tuple(map(_plan, COMMANDS))
 _BLOCKING: Final = tuple(
     attrs.evolve(plan, route=Route.UNSUPPORTED, queue=None, comparator=None) for plan in _PLANS
 )
+
+_HTTP: Final = attrs.evolve(_plan(UNKNOWN), route=Route.HANG_UP, queue=None)
+_HTTP_WORDS: Final = frozenset({b"POST", b"HOST:"})
+"""Redis and Valkey close a connection that says them: they must not reach everybody's lane."""
 
 ORDINARY: Final = {
     written: plan
@@ -154,4 +160,6 @@ def plan_of(args: tuple[bytes, ...]) -> Plan:
             return _PLANS[find_command(args[0], args[1]).index]
         if blocks(spec, args):
             return _BLOCKING[spec.index]
+        if spec is UNKNOWN and args[0].upper() in _HTTP_WORDS:
+            return _HTTP
     return plan

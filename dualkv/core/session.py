@@ -15,6 +15,7 @@ import attrs
 
 from dualkv.core.transaction import Transaction
 from dualkv.resp import encode
+from dualkv.resp.integers import parse_integer
 
 __all__ = [
     "HelloRequest",
@@ -63,12 +64,12 @@ def parse_hello(state: SessionState, args: Args, spoken: Container[int]) -> Hell
     """
     protocol = state.protocol
     if len(args) > 1:
-        try:
-            protocol = int(args[1])
-        except ValueError:
+        version = parse_integer(args[1])
+        if version is None:
             return encode.error("ERR Protocol version is not an integer or out of range")
-        if protocol not in spoken:
+        if version not in spoken:
             return encode.error("NOPROTO unsupported protocol version")
+        protocol = version
     name = None
     options = list(args[2:])
     while options:
@@ -183,9 +184,8 @@ def _auth(_: SessionState, args: Args) -> bytes:
 
 
 def _select(state: SessionState, args: Args) -> bytes:
-    try:
-        db = int(args[1])
-    except ValueError:
+    db = parse_integer(args[1])
+    if db is None:
         return encode.error("ERR value is not an integer or out of range")
     if db == state.db:
         return encode.OK
@@ -223,7 +223,7 @@ def _client_setinfo(state: SessionState, args: Args) -> bytes:
     if option not in (b"LIB-NAME", b"LIB-VER"):
         return encode.error(b"ERR Unrecognized option '%b'" % args[2])
     if not _is_printable(value):
-        return encode.error(b"ERR %b cannot contain spaces, newlines or special characters." % option)
+        return encode.error(b"ERR %b cannot contain spaces, newlines or special characters." % args[2])
     if option == b"LIB-NAME":
         state.lib_name = value
     else:

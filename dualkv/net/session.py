@@ -266,7 +266,10 @@ class ClientSession:
             False if it has to wait until nothing is outstanding.
         """
         state, args, spec = self.state, request.args, plan.spec
-        if state.transaction is not None and spec.name not in _ACT_AT_ONCE:
+        if plan.route is Route.HANG_UP:
+            state.has_quit = True
+            self._end_input()
+        elif state.transaction is not None and spec.name not in _ACT_AT_ONCE:
             self._answer(queue_command(state.transaction, plan, request))
         elif spec.subcommands and len(args) > 1:
             self._answer(encode.unknown_subcommand(args))

@@ -35,8 +35,11 @@ _BULK_LENGTHS: Final = {b"$%d" % length: length for length in range(1025)}
 
 _FLAT_ARRAY_LENGTHS: Final = {b"*%d" % length: length for length in range(1, 1025)}
 
-_MAX_LINE_BYTES: Final = 64 * 1024
-"""A length line or simple reply without an end up to here is not RESP."""
+_MAX_LENGTH_LINE_BYTES: Final = 64 * 1024
+"""A length line without an end up to here is not RESP."""
+
+_MAX_LINE_BYTES: Final = 512 * 1024 * 1024
+"""The same for simple replies and errors: scripts can make them as long as any value."""
 
 
 def is_error(frame: bytes) -> bool:
@@ -138,12 +141,13 @@ def _split_simple(data: bytes, frames: list[bytes]) -> int:
 class _Scanner:
     """Frames of any form, resumable: what was looked at is not looked at again."""
 
-    __slots__ = ("_buffer", "_missing", "_position", "_start")
+    __slots__ = ("_buffer", "_missing", "_position", "_searched", "_start")
 
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._start = 0  # of the frame that is being looked at
         self._position = 0  # of the next header to look at; may lie behind the buffer's end
+        self._searched = 0  # the line at the position has no end before this
         self._missing = 1  # elements until the frame is complete
 
     def append(self, data: bytes) -> None:
@@ -159,8 +163,10 @@ class _Scanner:
         buffer, position, missing = self._buffer, self._position, self._missing
         available = len(buffer)
         while missing and position < available:
-            end = buffer.find(b"\r\n", position, position + _MAX_LINE_BYTES)
+            end = buffer.find(b"\r\n", max(position, self._searched))
             if end < 0:
+                # A "\r" at the end may be the first half of the line's end.
+                self._searched = available - 1
                 self._check_unfinished(position, available)
                 break
             kind = buffer[position]
@@ -170,6 +176,8 @@ class _Scanner:
                 continue
             if kind not in _BULK_TYPES and kind not in _ELEMENTS_PER_UNIT:
                 raise ReplyProtocolError(f"unknown reply type {chr(kind)!r}")
+            if end - position > _MAX_LENGTH_LINE_BYTES:
+                raise ReplyProtocolError(_TOO_LONG)
             length = _length(buffer[position + 1 : end])
             position = end + 2
             if kind in _BULK_TYPES:
@@ -193,8 +201,11 @@ class _Scanner:
         kind = self._buffer[position]
         if kind not in _LINE_TYPES and kind not in _BULK_TYPES and kind not in _ELEMENTS_PER_UNIT:
             raise ReplyProtocolError(f"unknown reply type {chr(kind)!r}")
-        if available - position > _MAX_LINE_BYTES:
-            raise ReplyProtocolError("a line of a reply is too long")
+        if available - position > (_MAX_LINE_BYTES if kind in _LINE_TYPES else _MAX_LENGTH_LINE_BYTES):
+            raise ReplyProtocolError(_TOO_LONG)
+
+
+_TOO_LONG: Final = "a line of a reply is too long"
 
 
 def _length(digits: bytearray) -> int:

@@ -25,6 +25,7 @@ import hiredis
 
 from dualkv.errors import RequestProtocolError
 from dualkv.resp.encode import pack
+from dualkv.resp.integers import parse_integer
 
 __all__ = ["MAX_ARGUMENTS", "MAX_BULK_BYTES", "MAX_LINE_BYTES", "Request", "RequestParser"]
 
@@ -40,10 +41,10 @@ MAX_BULK_BYTES: Final = 512 * 1024 * 1024
 _SPARE_BYTES: Final = 1024
 """Buffer that hiredis keeps for an idle client (its own default is 16 KiB)."""
 
-_UNUSUAL: Final = re.compile(rb"\n(?:[~>|]|\*[0-9]{4})")
+_LONG_ARRAY: Final = re.compile(rb"\*[0-9]{4}")
+_LONG_OTHER: Final = re.compile(rb"[~>|][0-9]{4}")
 """hiredis allocates an aggregate's slots before it has seen an element, and takes ages to free billions of
-them: it must not see the header of a long array, or of anything but an array. Inside a value this only
-costs speed.
+them: it must not see the header of a long one. Inside a value this only costs speed.
 """
 
 _INCOMPLETE: Final = object()
@@ -114,7 +115,7 @@ class RequestParser:
 
     def _parse_canonical(self, data: bytes, requests: list[Request]) -> bytes:
         """Append the canonical requests at the front of *data*; return the bytes behind them."""
-        if not data.startswith(b"*") or data[1:5].isdigit() or _UNUSUAL.search(data):
+        if not data.startswith(b"*") or _announces_much(data):
             return data
         reader = self._reader
         try:
@@ -141,6 +142,14 @@ class RequestParser:
         if () in found:  # Redis skips an empty request
             requests[:] = [request for request in requests if request.args]
         return rest
+
+
+def _announces_much(data: bytes) -> bool:
+    """Whether *data* may hold the header of a long aggregate."""
+    if _LONG_ARRAY.search(data):
+        return True
+    # Nearly always none of the three occurs, and looking for one byte is far cheaper than the pattern.
+    return (b"~" in data or b">" in data or b"|" in data) and _LONG_OTHER.search(data) is not None
 
 
 def _new_reader() -> hiredis.Reader:
@@ -184,7 +193,7 @@ class _ExactParser:
             line = self._line("too big mbulk count string")
             if line is None:
                 return False
-            count = _integer(line[1:])
+            count = parse_integer(line[1:])
             if count is None or count > MAX_ARGUMENTS:
                 raise RequestProtocolError("ERR Protocol error: invalid multibulk length")
             self._arguments_left = count
@@ -245,19 +254,10 @@ def _bulk_length(line: bytes) -> int:
     if line[:1] != b"$":
         shown = chr(line[0]) if line and 32 < line[0] < 127 else " "
         raise RequestProtocolError(f"ERR Protocol error: expected '$', got '{shown}'")
-    length = _integer(line[1:])
+    length = parse_integer(line[1:])
     if length is None or not 0 <= length <= MAX_BULK_BYTES:
         raise RequestProtocolError("ERR Protocol error: invalid bulk length")
     return length
-
-
-def _integer(digits: bytes) -> int | None:
-    """Return the number, or None if it is not written as Redis demands (no ``+``, no ``007``)."""
-    try:
-        number = int(digits)
-    except ValueError:
-        return None
-    return number if b"%d" % number == digits else None
 
 
 _ESCAPES: Final = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"a": b"\a"}
@@ -267,7 +267,7 @@ _INLINE_PART: Final = re.compile(
     (?P<space> \s*)
     (?: "(?P<double> (?: \\. | [^"\\] )* )" (?=\s|\Z)       # a closing quote ends the argument
       | '(?P<single> (?: \\' | \\(?!') | [^'\\] )* )' (?=\s|\Z)
-      | (?P<plain> [^\s"']+ )
+      | (?P<plain> [^ \n\r\t"']+ )                             # a vertical tab is part of it
     )
     """,
     re.VERBOSE | re.DOTALL,
@@ -288,10 +288,11 @@ def split_inline(line: bytes) -> list[bytes]:
     Raises:
         RequestProtocolError: Unbalanced quotes.
     """
-    line = line.partition(b"\0")[0].strip()
+    line = line.partition(b"\0")[0]
     arguments: list[bytes] = []
     position = 0
-    while position < len(line):
+    end = len(line.rstrip())
+    while position < end:
         part = _INLINE_PART.match(line, position)
         if part is None:
             raise RequestProtocolError("ERR Protocol error: unbalanced quotes in request")

@@ -1,0 +1,1 @@
+"""The decisions of `dualkv.core`, without I/O and without a clock."""

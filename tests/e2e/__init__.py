@@ -1,0 +1,1 @@
+"""dualkv between real servers, with real clients."""

@@ -1,0 +1,1 @@
+"""What the tests share: servers, a client, a running proxy, comparing two stores."""

@@ -1,0 +1,83 @@
+"""dualkv, running in the test's own process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+import trio
+
+from dualkv.config import ProxyConfig, ProxyMode
+from dualkv.observe.metrics import ProxyMetrics
+from dualkv.serve import ProxyServer
+from tests.support.client import PATIENCE_SECONDS
+
+__all__ = ["Proxy", "running_proxy", "wait_until"]
+
+
+@attrs.frozen
+class Proxy:
+    """A running server and where it listens."""
+
+    server: ProxyServer
+    port: int
+    http_port: int
+
+    @property
+    def metrics(self) -> ProxyMetrics:
+        """Its counters."""
+        return self.server.metrics
+
+    async def wait_drained(self) -> None:
+        """Wait until nothing is queued or in flight towards the secondary."""
+        await wait_until(self._is_drained)
+
+    def _is_drained(self) -> bool:
+        self.metrics.check_ledgers()
+        total = self.metrics.total_ledger()
+        return total.queued == 0 and total.in_flight == 0
+
+
+async def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
+    """Wait until *condition* holds; fail if that takes longer than *seconds*."""
+    with trio.fail_after(seconds):
+        while not condition():  # noqa: ASYNC110 - conditions are counters, which set no events
+            await trio.sleep(0.005)
+
+
+@asynccontextmanager
+async def running_proxy(
+    primary: str,
+    secondary: str = "127.0.0.1:1",
+    mode: ProxyMode = ProxyMode.DUAL_WRITE_SHADOW,
+    **settings: Any,
+) -> AsyncIterator[Proxy]:
+    """Run dualkv for the block, then shut it down in the orderly way.
+
+    Args:
+        primary: Address of the store called primary in the settings.
+        secondary: Address of the other one.
+        mode: The mode.
+        settings: More fields of `ProxyConfig`.
+    """
+    config = ProxyConfig(
+        mode=mode,
+        listen=("127.0.0.1", 0),
+        metrics=("127.0.0.1", 0),
+        primary=primary,
+        secondary=secondary,
+        **settings,
+    )
+    server = ProxyServer(config)
+    async with trio.open_nursery() as nursery:
+        addresses = await nursery.start(server.listen_and_serve)
+        assert addresses.http is not None
+        try:
+            yield Proxy(server, addresses.clients[1], addresses.http[1])
+        finally:
+            server.stop()
+    server.metrics.check_ledgers()
+    total = server.metrics.total_ledger()
+    assert (total.queued, total.in_flight) == (0, 0)
