@@ -51,6 +51,7 @@ class ReadinessHub:
         self._parked: dict[socket.socket, ReadinessHandler] = {}
         self._end_of_round: list[Callable[[], None]] = []
         self._in_round = False
+        self._is_closed = False
 
     def register(self, sock: socket.socket, handler: ReadinessHandler) -> None:
         """Begin to call *handler* when *sock* is readable."""
@@ -72,8 +73,8 @@ class ReadinessHub:
             self._parked[sock] = handler
 
     def unregister(self, sock: socket.socket) -> None:
-        """Forget *sock*; call it before closing."""
-        if self._parked.pop(sock, None) is None:
+        """Forget *sock*; call it before closing. Once the hub is closed, nothing is left to forget."""
+        if self._parked.pop(sock, None) is None and not self._is_closed:
             self._selector.unregister(sock)
 
     def at_end_of_round(self, work: Callable[[], None]) -> None:
@@ -101,6 +102,7 @@ class ReadinessHub:
 
     def close(self) -> None:
         """Give the selector back; `run` must have ended."""
+        self._is_closed = True
         self._selector.close()
 
     def _round(self, ready: list[tuple[selectors.SelectorKey, int]]) -> None:

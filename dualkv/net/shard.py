@@ -98,19 +98,27 @@ class Shard:
         backoff = Backoff()
         try:
             while not self._is_finished():
-                if self._connection is None and not await self._try_connect(backoff):
-                    self._drop_expired()
-                    continue
-                await self._wait_for_entries()
-                assert self._connection is not None
-                if self._was_idle() and self._connection.is_stale():
+                try:
+                    await self._step(backoff)
+                except Exception as error:  # noqa: BLE001 - the boundary of a worker
                     self._disconnect(lost=True)
-                elif self._waiting and isinstance(head := self._waiting[0], Rendezvous):
-                    await self._meet(head)
-                elif batch := self._next_batch():
-                    await self._send_batch(batch)
+                    self._stream.report_failure(error)
+                    await trio.sleep(backoff.next_wait_seconds())
         finally:
             self._disconnect(lost=False)
+
+    async def _step(self, backoff: Backoff) -> None:
+        """Connect, or wait for entries, or send some of them."""
+        if self._connection is None and not await self._try_connect(backoff):
+            return self._drop_expired()
+        await self._wait_for_entries()
+        assert self._connection is not None
+        if self._was_idle() and self._connection.is_stale():
+            self._disconnect(lost=True)
+        elif self._waiting and isinstance(head := self._waiting[0], Rendezvous):
+            await self._meet(head)
+        elif batch := self._next_batch():
+            await self._send_batch(batch)
 
     def _was_idle(self) -> bool:
         return self._stream.clock() - self._last_exchange > _IDLE_SECONDS
@@ -181,32 +189,36 @@ class Shard:
         assert self._connection is not None
         protocols = self._connection.greeting.protocols
         stream, waiting = self._stream, self._waiting
-        self._drop_expired()
+        now = stream.clock()
+        young = now - stream.shortest_timeout_seconds  # what was offered later needs no closer look
         batch: list[StreamItem] = []
         size = 0
         while waiting and len(batch) < _MAX_BATCH_ITEMS:
             item = waiting[0]
             if isinstance(item, Rendezvous):
                 break
-            size += len(item.request.raw)
-            if size > _MAX_BATCH_BYTES and batch:
-                break
-            waiting.popleft()
-            if item.protocol in protocols:
-                batch.append(item)
-            else:
+            if item.offered_at < young and self._is_expired(item, now):
+                stream.drop(item, DropReason.EXPIRED)
+            elif item.protocol not in protocols:
                 stream.drop(item, DropReason.NOT_SPOKEN)
+            else:
+                size += len(item.request.raw)
+                if size > _MAX_BATCH_BYTES and batch:
+                    break
+                batch.append(item)
+            waiting.popleft()
         return batch
 
     def _drop_expired(self) -> None:
-        """Drop what is too old from the front: behind it, all is younger (but not of the same patience)."""
+        """Drop all that is too old, wherever it stands: a patient item may stand before an impatient one."""
         now = self._stream.clock()
-        while self._waiting:
-            head = self._waiting[0]
-            if isinstance(head, Rendezvous) or not self._is_expired(head, now):
-                return
-            self._waiting.popleft()
-            self._stream.drop(head, DropReason.EXPIRED)
+        kept: deque[Entry] = deque()
+        for entry in self._waiting:
+            if isinstance(entry, Rendezvous) or not self._is_expired(entry, now):
+                kept.append(entry)
+            else:
+                self._stream.drop(entry, DropReason.EXPIRED)
+        self._waiting = kept
 
     def _is_expired(self, item: StreamItem, now: float) -> bool:
         return now - item.offered_at > self._stream.timeouts_seconds[item.queue]
@@ -234,11 +246,13 @@ class Shard:
         by_queue = stream.take(batch, started)
         has_scripts = Queue.SCRIPT in by_queue
         patience = stream.timeouts_seconds[Queue.SCRIPT if has_scripts else Queue.WRITE]
+        # Once sent, a batch gets some time even if it is old: giving it up costs the connection too.
+        left = max(batch[0].offered_at + patience - started, min(patience, stream.read_timeout_seconds))
         frames: Sequence[bytes] | None = None
         reason = "shutdown"
         has_slot = False
         try:
-            with trio.move_on_after(batch[0].offered_at + patience - started):
+            with trio.move_on_after(left):
                 if has_scripts:
                     await stream.script_slots.acquire()
                     has_slot = True

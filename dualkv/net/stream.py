@@ -46,6 +46,7 @@ class SecondaryStream:
         compare: Called with each answered shadow read whose reply is not equal as bytes, or which
             repeats an earlier one.
         at_end_of_step: Calls something when the current synchronous step is over.
+        report_failure: Called with an exception that is a bug of ours; the worker goes on.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class SecondaryStream:
         clock: Callable[[], float],
         compare: Callable[[StreamItem, bytes], None],
         at_end_of_step: Callable[[Callable[[], None]], None],
+        report_failure: Callable[[Exception], None],
     ) -> None:
         self.backend = backend
         self.clock = clock
@@ -65,9 +67,12 @@ class SecondaryStream:
             Queue.SCRIPT: config.script_timeout_seconds,
             Queue.SHADOW: config.shadow_timeout_seconds,
         }
+        self.shortest_timeout_seconds = min(self.timeouts_seconds.values())
+        self.read_timeout_seconds = config.read_timeout_seconds
         self.script_slots = trio.CapacityLimiter(config.script_concurrency)
         for queue, size in config.queue_sizes.items():
             metrics.queues[Queue(queue)].capacity = size
+        self.report_failure = report_failure
         self._metrics = metrics
         self._queues = metrics.queues
         self._compare = compare

@@ -8,6 +8,7 @@ It is what the server's sessions use, and a Python program can use it without th
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -33,6 +34,8 @@ from dualkv.resp.encode import command
 from dualkv.resp.requests import Request
 
 __all__ = ["DualWriter", "open_writer"]
+
+_log = logging.getLogger("dualkv.writer")
 
 
 class DualWriter:
@@ -65,13 +68,14 @@ class DualWriter:
         self.shadows = plan.shadows
         self.hub = ReadinessHub()
         self.lane = Lane(self.primary, self.hub, self.answering.pool, clock)
-        reports = DivergenceReports(self.metrics, sentry or SentryReporter.start("", clock), clock)
+        self._sentry = sentry or SentryReporter.start("", clock)
+        reports = DivergenceReports(self.metrics, self._sentry, clock)
         self.shadow_reader = ShadowReader(self.metrics, reports, self._reread, clock)
         self.stream: SecondaryStream | None = None
         if self.secondary is not None:
             self.stream = SecondaryStream(
                 self.secondary, config, self.metrics, clock, self.shadow_reader.compare,
-                self.hub.at_end_of_round
+                self.hub.at_end_of_round, self._report_failure,
             )  # fmt: skip
         self._closing = trio.Event()
 
@@ -81,6 +85,10 @@ class DualWriter:
     def _backend(self, which: str) -> RedisBackend:
         options = self.config.backend_options(which)
         return RedisBackend(options, self.metrics.backends[options.name].pool, self.clock)
+
+    def _report_failure(self, error: Exception) -> None:
+        _log.error("worker failed", exc_info=error)
+        self._sentry.capture_exception(error, "worker")
 
     # --- commands, one at a time
 

@@ -70,7 +70,6 @@ class SentryReporter:
                 environment=environment or None,
                 sample_rate=sample_rate,
                 default_integrations=False,
-                send_default_pii=False,
                 include_local_variables=False,
                 transport=transport,
             )

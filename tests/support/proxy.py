@@ -11,6 +11,7 @@ import trio
 
 from dualkv.config import ProxyConfig, ProxyMode
 from dualkv.observe.metrics import ProxyMetrics
+from dualkv.observe.sentry import SentryReporter
 from dualkv.serve import ProxyServer
 from tests.support.client import PATIENCE_SECONDS
 
@@ -47,19 +48,28 @@ async def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE_SE
             await trio.sleep(0.005)
 
 
+async def _audit(metrics: ProxyMetrics) -> None:
+    """Check the books again and again, between any two steps of the others."""
+    while True:
+        metrics.check_ledgers()
+        await trio.sleep(0.002)
+
+
 @asynccontextmanager
 async def running_proxy(
     primary: str,
     secondary: str = "127.0.0.1:1",
     mode: ProxyMode = ProxyMode.DUAL_WRITE_SHADOW,
+    reporter: SentryReporter | None = None,
     **settings: Any,
 ) -> AsyncIterator[Proxy]:
-    """Run dualkv for the block, then shut it down in the orderly way.
+    """Run dualkv for the block, then shut it down in the orderly way; its books must always add up.
 
     Args:
         primary: Address of the store called primary in the settings.
         secondary: Address of the other one.
         mode: The mode.
+        reporter: Where divergences are reported.
         settings: More fields of `ProxyConfig`.
     """
     config = ProxyConfig(
@@ -70,12 +80,15 @@ async def running_proxy(
         secondary=secondary,
         **settings,
     )
-    server = ProxyServer(config)
+    server = ProxyServer(config, reporter)
     async with trio.open_nursery() as nursery:
         addresses = await nursery.start(server.listen_and_serve)
         assert addresses.http is not None
         try:
-            yield Proxy(server, addresses.clients[1], addresses.http[1])
+            async with trio.open_nursery() as auditing:
+                auditing.start_soon(_audit, server.metrics)
+                yield Proxy(server, addresses.clients[1], addresses.http[1])
+                auditing.cancel_scope.cancel()
         finally:
             server.stop()
     server.metrics.check_ledgers()
