@@ -6,10 +6,12 @@ import argparse
 from pathlib import Path
 
 from bench.load import Case, Measurement, fill_list, measure
+from bench.memory import measure_memory
 from bench.report import print_report, write_json
 from bench.targets import start_targets
 from dualkv.config import ProxyMode
 
+_CASES = "SET/50/1,GET/50/1,SET/50/16,GET/50/16,GET/500/1,GET/1/1,LRANGE/50/1"
 _TARGETS = ["direct", "haproxy", *(mode.value for mode in ProxyMode)]
 
 
@@ -27,27 +29,35 @@ def main() -> None:
         default=60_000,
         help="requests per run at P=1; four times as many pipelined",
     )
-    parser.add_argument("--commands", default="SET,GET")
-    parser.add_argument("--clients", default="50")
-    parser.add_argument("--pipelines", default="1,16")
+    parser.add_argument(
+        "--cases", default=_CASES, help="comma-separated COMMAND/CLIENTS/PIPELINE (SET, GET, LRANGE)"
+    )
+    parser.add_argument(
+        "--idle-clients", type=int, default=5000, help="how many to measure memory with; 0: do not"
+    )
     parser.add_argument("--json", type=Path, default=Path("bench-results.json"))
     options = parser.parse_args()
-    cases = [
-        Case(command, int(clients), int(pipeline), options.requests * (4 if int(pipeline) > 1 else 1))
-        for clients in options.clients.split(",")
-        for pipeline in options.pipelines.split(",")
-        for command in options.commands.split(",")
-    ]
+    cases = [_case(text, options.requests) for text in options.cases.split(",")]
     names = ["direct", *(name for name in options.targets.split(",") if name != "direct")]
     results: dict[Case, dict[str, list[Measurement]]] = {case: {name: [] for name in names} for case in cases}
     with start_targets(names) as targets:
+        memory = [
+            measure_memory(target, options.idle_clients)
+            for target in targets
+            if options.idle_clients and target.metrics_port is not None
+        ]
         fill_list(targets[0])
         for _ in range(options.rounds):
             for case in cases:
                 for target in targets:
                     results[case][target.name].append(measure(target, case))
-    print_report(results)
-    write_json(results, options.json)
+    print_report(results, memory)
+    write_json(results, memory, options.json)
+
+
+def _case(text: str, requests: int) -> Case:
+    command, clients, pipeline = text.split("/")
+    return Case(command, int(clients), int(pipeline), requests * (4 if int(pipeline) > 1 else 1))
 
 
 main()

@@ -12,14 +12,15 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.load import Case, Measurement
+from bench.memory import Memory
 
 __all__ = ["print_report", "write_json"]
 
 Results = dict[Case, dict[str, list[Measurement]]]
 
 
-def print_report(results: Results) -> None:
-    """Print one table per case: medians over the rounds, ratios within each round."""
+def print_report(results: Results, memory: list[Memory]) -> None:
+    """Print one table per case (medians over the rounds, ratios within each round), and the memory."""
     console = Console()
     for case, by_target in results.items():
         table = Table(title=case.label, title_justify="left")
@@ -45,6 +46,13 @@ def print_report(results: Results) -> None:
                 _optional(summary["cpu_of_haproxy"], "{:.2f}x"),
             )
         console.print(table)
+    if memory:
+        table = Table(title="memory", title_justify="left")
+        for heading in ("target", "MiB before clients", "idle clients", "KiB each"):
+            table.add_column(heading, justify="left" if heading == "target" else "right")
+        for one in memory:
+            table.add_row(one.target, f"{one.before_mib:.0f}", str(one.clients), f"{one.per_client_kib:.1f}")
+        console.print(table)
 
 
 def summarise(by_target: dict[str, list[Measurement]], name: str) -> dict[str, float | None]:
@@ -68,10 +76,11 @@ def _optional(value: float | None, form: str) -> str:
     return "" if value is None else form.format(value)
 
 
-def write_json(results: Results, path: Path) -> None:
+def write_json(results: Results, memory: list[Memory], path: Path) -> None:
     """Write every run and the summaries to *path*."""
     content = {
         "python": platform.python_version(),
+        "memory": [attrs.asdict(one) for one in memory],
         "cases": [
             {
                 **attrs.asdict(case),

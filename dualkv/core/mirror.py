@@ -14,10 +14,10 @@ from dualkv.commands.keys import keys_of
 from dualkv.core.ledger import Queue
 from dualkv.core.routing import Plan
 from dualkv.core.transaction import Transaction
-from dualkv.resp.replies import is_error
+from dualkv.resp.replies import elements_of, is_error
 from dualkv.resp.requests import Request
 
-__all__ = ["StreamItem", "size_bytes", "transaction_item", "write_error_reason"]
+__all__ = ["StreamItem", "error_of", "size_bytes", "transaction_item", "write_error_reason"]
 
 ITEM_OVERHEAD_BYTES: Final = 300
 """What an item takes in memory beside its bytes, roughly."""
@@ -98,6 +98,15 @@ def transaction_item(
     return StreamItem(
         exec_plan, queue, request, offered_at, reply_count=len(written) + 2, parts=tuple(written)
     )
+
+
+def error_of(item: StreamItem, frame: bytes) -> bytes | None:
+    """Return the error that the secondary answered to a mirrored write, or to a part of a transaction."""
+    if is_error(frame):
+        return frame
+    if item.parts and frame[:1] in (b"*", b"~"):
+        return next(filter(is_error, elements_of(frame)), None)
+    return None
 
 
 _ERROR_REASONS: Final = (

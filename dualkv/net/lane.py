@@ -119,6 +119,7 @@ class Lane:
         self._has_write_interest = False
         self._when_uncongested: list[Callable[[], None]] = []
         self._last_progress = 0.0
+        self._has_served = False  # whether this connection has answered anything
         self._broken = trio.Event()
         self._settled = trio.Event()
         self._why = ""
@@ -135,6 +136,8 @@ class Lane:
         other version may be overtaken.
         """
         if protocol != self._protocol:
+            if protocol not in self.greeting.protocols:  # the primary is another one than it was
+                return waiting.on_lost()
             self._other_protocol.append((wire, waiting))
         else:
             self._append(wire, waiting)
@@ -193,9 +196,12 @@ class Lane:
                     await trio.sleep(backoff.next_wait_seconds())
                     continue
                 self._start(sock)
-                backoff.reset()
                 await self._watch()
                 _log.warning("lane lost", extra={"backend": self._backend.name, "why": self._why})
+                if self._has_served:
+                    backoff.reset()
+                else:  # somebody who says hello and hangs up: do not knock without a pause
+                    await trio.sleep(backoff.next_wait_seconds())
         finally:
             if self._sock is not None:
                 self._break("closed")
@@ -205,6 +211,7 @@ class Lane:
         self._sock = sock
         self._splitter = ReplySplitter()
         self._protocol = 2
+        self._has_served = False
         self._broken = trio.Event()
         self._hub.register(sock, self)
         self._settle(LaneState.UP, "")
@@ -242,6 +249,8 @@ class Lane:
         self._settled = trio.Event()
         self._unsent.clear()
         self._unsent_bytes = 0
+        self._flush_is_due = False
+        self._has_write_interest = False
         waiting, self._waiting = self._waiting, deque()
         self._counters.pending_requests -= sum(one.missing for one in waiting)
         waiting.extend(one for _, one in self._other_protocol)
@@ -272,7 +281,7 @@ class Lane:
             self._last_progress = self._clock()
             return None
         self._last_progress = now = self._clock()
-        self._counters.pending_requests -= len(frames)
+        self._has_served = True
         waiting = self._waiting
         total = len(frames)
         position = 0
@@ -280,11 +289,12 @@ class Lane:
             if not waiting:
                 return self._break("a reply that nobody asked for")
             one = waiting[0]
-            end = position + one.missing
-            if end <= total:
+            count = min(one.missing, total - position)
+            one.on_replies(frames[position : position + count], now)
+            self._counters.pending_requests -= count
+            position += count
+            if not one.missing:
                 waiting.popleft()
-            one.on_replies(frames[position:end], now)
-            position = end
 
     def on_writable(self) -> None:
         """Send more of what did not fit."""

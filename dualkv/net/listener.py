@@ -41,10 +41,11 @@ async def open_listeners(host: str, port: int) -> list[socket.socket]:
             sock = socket.socket(fileno=listener.socket.detach())
             sock.setblocking(False)
             listeners.append(sock)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         for sock in listeners:
             sock.close()
-        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"cannot listen on {host}:{port}: {reason}") from None
     return listeners
 
 

@@ -75,6 +75,7 @@ class ClientSession:
         self._interest = (True, False)
         self._has_ended = False  # the client has closed its side, has quit, or its bytes are not RESP
         self._is_aborted = False
+        self._has_said_last_words = False
         self._error: Exception | None = None
         self._wants_lane = False
         self._wakeup = trio.Event()
@@ -157,6 +158,8 @@ class ClientSession:
                 self._held_back += requests
             elif requests:
                 self._execute(requests)
+                if self._held_back and not self._outstanding:
+                    self._resume()  # all were answered here: no reply will call
         if not data or self._parser.has_failed:
             self._end_input()
 
@@ -174,7 +177,8 @@ class ClientSession:
 
     def _say_last_words(self) -> None:
         """Answer a protocol error, behind everything else."""
-        if self._parser.has_failed:
+        if self._parser.has_failed and not self.state.has_quit and not self._has_said_last_words:
+            self._has_said_last_words = True
             try:
                 self._parser.feed(b"")
             except RequestProtocolError as error:

@@ -103,10 +103,13 @@ class ShadowReader:
 
     async def run(self) -> None:
         """Read again what differed, in order, until cancelled."""
+        in_hand = 0
         try:
             async for due, item in self._receive:
+                in_hand = 1
                 await trio.sleep(max(0.0, due - self._clock()))
                 await self._reread(item)
+                in_hand = 0
         finally:
-            waiting = self._receive.statistics().current_buffer_used
+            waiting = self._receive.statistics().current_buffer_used + in_hand
             self._metrics.shadow_inconclusive["shutdown"] += waiting

@@ -67,6 +67,8 @@ class Shard:
         self._is_at_end = False
         self._connection: Connection | None = None
         self._last_exchange = 0.0
+        self._backoff = Backoff()
+        self._has_failed = False  # since the last batch that was answered
 
     # --- the entrance
 
@@ -95,22 +97,24 @@ class Shard:
 
     async def run(self) -> None:
         """Send what is offered until the entrance is closed and nothing waits."""
-        backoff = Backoff()
         try:
             while not self._is_finished():
                 try:
-                    await self._step(backoff)
+                    await self._step()
                 except Exception as error:  # noqa: BLE001 - the boundary of a worker
                     self._disconnect(lost=True)
+                    self._has_failed = True
                     self._stream.report_failure(error)
-                    await trio.sleep(backoff.next_wait_seconds())
         finally:
             self._disconnect(lost=False)
 
-    async def _step(self, backoff: Backoff) -> None:
+    async def _step(self) -> None:
         """Connect, or wait for entries, or send some of them."""
-        if self._connection is None and not await self._try_connect(backoff):
-            return self._drop_expired()
+        if self._connection is None:
+            if self._has_failed:
+                await self._pause()
+            if not await self._try_connect():
+                return self._drop_expired()
         await self._wait_for_entries()
         assert self._connection is not None
         if self._was_idle() and self._connection.is_stale():
@@ -153,26 +157,30 @@ class Shard:
             await trio.sleep(_LINGER_SECONDS)
             self._receive_all()
 
-    async def _try_connect(self, backoff: Backoff) -> bool:
-        """Try to connect once; after a failure, wait a little."""
+    async def _pause(self) -> None:
+        """Wait a little after a failure; do not begin to wait once the stream is closing."""
+        stream = self._stream
+        wait = self._backoff.next_wait_seconds()
+        if stream.is_closing:
+            await trio.sleep(wait)
+        else:
+            with trio.move_on_after(wait):
+                await stream.wait_closing()
+        self._receive_all()
+
+    async def _try_connect(self) -> bool:
+        """Try to connect once."""
         stream = self._stream
         try:
             sock, greeting = await stream.backend.open("stream")
         except BackendUnavailable as error:
-            if backoff.is_fresh:
+            if self._backoff.is_fresh:
                 _log.warning(
                     "secondary unreachable",
                     extra={"backend": stream.backend.name, "why": str(error)},
                 )
-            wait = backoff.next_wait_seconds()
-            if stream.is_closing:
-                await trio.sleep(wait)
-            else:
-                with trio.move_on_after(wait):
-                    await stream.wait_closing()
-            self._receive_all()
+            self._has_failed = True
             return False
-        backoff.reset()
         self._connection = Connection(sock, greeting)
         return True
 
@@ -214,11 +222,19 @@ class Shard:
         now = self._stream.clock()
         kept: deque[Entry] = deque()
         for entry in self._waiting:
-            if isinstance(entry, Rendezvous) or not self._is_expired(entry, now):
-                kept.append(entry)
+            if self._is_expired(entry.item if isinstance(entry, Rendezvous) else entry, now):
+                self._drop(entry, DropReason.EXPIRED)
             else:
-                self._stream.drop(entry, DropReason.EXPIRED)
+                kept.append(entry)
         self._waiting = kept
+
+    def _drop(self, entry: Entry, reason: DropReason) -> None:
+        """Drop what waits; a rendezvous once, for all its shards."""
+        if isinstance(entry, StreamItem):
+            self._stream.drop(entry, reason)
+        elif not entry.is_over.is_set():
+            entry.is_over.set()
+            self._stream.drop(entry.item, reason)
 
     def _is_expired(self, item: StreamItem, now: float) -> bool:
         return now - item.offered_at > self._stream.timeouts_seconds[item.queue]
@@ -226,7 +242,7 @@ class Shard:
     async def _meet(self, rendezvous: Rendezvous) -> None:
         """Wait for the other shards; who comes last applies the item."""
         rendezvous.missing -= 1
-        if rendezvous.missing:
+        if rendezvous.missing or rendezvous.is_over.is_set():
             await rendezvous.is_over.wait()
             self._waiting.popleft()
             return
@@ -234,10 +250,16 @@ class Shard:
         try:
             if self._is_expired(rendezvous.item, self._stream.clock()):
                 self._stream.drop(rendezvous.item, DropReason.EXPIRED)
+            elif not self._speaks(rendezvous.item.protocol):
+                self._stream.drop(rendezvous.item, DropReason.NOT_SPOKEN)
             else:
                 await self._send_batch([rendezvous.item])
         finally:
             rendezvous.is_over.set()
+
+    def _speaks(self, protocol: int) -> bool:
+        assert self._connection is not None
+        return protocol in self._connection.greeting.protocols
 
     async def _send_batch(self, batch: list[StreamItem]) -> None:
         """Send a batch, wait for its replies, and have every item accounted for."""
@@ -265,9 +287,12 @@ class Shard:
             if has_slot:
                 stream.script_slots.release()
             if frames is None:
+                self._has_failed = True
                 self._disconnect(lost=True)
                 stream.settle_without_answer(batch, by_queue, reason)
             else:
+                self._has_failed = False
+                self._backoff.reset()
                 self._last_exchange = now = stream.clock()
                 stream.settle(batch, by_queue, frames, now - started)
 
@@ -298,10 +323,6 @@ class Shard:
         """Drop everything that still waits: the drain's time is over."""
         self._receive_all()
         for entry in self._waiting:
-            if isinstance(entry, StreamItem):
-                self._stream.drop(entry, DropReason.SHUTDOWN)
-            elif not entry.is_over.is_set():
-                entry.is_over.set()
-                self._stream.drop(entry.item, DropReason.SHUTDOWN)
+            self._drop(entry, DropReason.SHUTDOWN)
         self._waiting.clear()
         self._receive.close()

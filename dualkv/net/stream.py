@@ -21,12 +21,11 @@ import trio
 
 from dualkv.config import ProxyConfig
 from dualkv.core.ledger import DropReason, Queue
-from dualkv.core.mirror import StreamItem, size_bytes, write_error_reason
+from dualkv.core.mirror import StreamItem, error_of, size_bytes, write_error_reason
 from dualkv.net.backend import RedisBackend
 from dualkv.net.shard import Entry, Rendezvous, Shard
 from dualkv.observe.logs import RateLimit
 from dualkv.observe.metrics import ProxyMetrics, bucket_of
-from dualkv.resp.replies import is_error
 
 __all__ = ["SecondaryStream"]
 
@@ -111,6 +110,8 @@ class SecondaryStream:
         offered, self._offered = self._offered, []
         if not self._admit(offered):
             offered = [item for item in offered if self._admit_or_refuse(item)]
+            if not offered:
+                return
         if len(self._shards) == 1:
             self._shards[0].enter([*offered])
         else:
@@ -208,18 +209,20 @@ class SecondaryStream:
             by_command[index].sum_seconds += seconds * count
         failed: Counter[Queue] = Counter()
         matches = 0
-        for item, frame in zip(batch, frames, strict=True):
-            if item.expected is None:
-                if is_error(frame):
-                    failed[item.queue] += 1
-                    by_command[item.plan.index].errors += 1
-                    self._metrics.secondary_write_errors[item.plan.index, write_error_reason(frame)] += 1
-            elif frame == item.expected and not item.attempt:
-                matches += 1
-            else:
-                self._compare(item, frame)
-        self._metrics.shadow_matches += matches
-        self._finish(batch, by_queue, failed)
+        try:
+            for item, frame in zip(batch, frames, strict=True):
+                if item.expected is None:
+                    if (error := error_of(item, frame)) is not None:
+                        failed[item.queue] += 1
+                        by_command[item.plan.index].errors += 1
+                        self._metrics.secondary_write_errors[item.plan.index, write_error_reason(error)] += 1
+                elif frame == item.expected and not item.attempt:
+                    matches += 1
+                else:
+                    self._compare(item, frame)
+        finally:  # whatever the comparing does
+            self._metrics.shadow_matches += matches
+            self._finish(batch, by_queue, failed)
 
     def settle_without_answer(self, batch: list[StreamItem], by_queue: Counter[Queue], reason: str) -> None:
         """Account for a batch whose outcome is unknown."""

@@ -97,8 +97,9 @@ async def dial(options: BackendOptions, client_name: str) -> tuple[socket.socket
     """
     try:
         sock = await _connect(options)
-    except OSError as error:
-        raise BackendUnavailable(f"{options.address}: {error.strerror or error}") from None
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise BackendUnavailable(f"{options.address}: {reason}") from None
     try:
         if options.tls:
             sock = await _wrap_tls(sock, options.host)
@@ -128,14 +129,18 @@ async def _connect(options: BackendOptions) -> socket.socket:
 async def _wrap_tls(sock: socket.socket, host: str) -> ssl.SSLSocket:
     context = ssl.create_default_context()
     wrapped = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
-    while True:  # noqa: ASYNC913 - each round ends the handshake or waits
-        try:
-            wrapped.do_handshake()
-            return wrapped
-        except ssl.SSLWantReadError:
-            await trio.lowlevel.wait_readable(wrapped)
-        except ssl.SSLWantWriteError:
-            await trio.lowlevel.wait_writable(wrapped)
+    try:
+        while True:  # noqa: ASYNC913 - each round ends the handshake or waits
+            try:
+                wrapped.do_handshake()
+                return wrapped
+            except ssl.SSLWantReadError:
+                await trio.lowlevel.wait_readable(wrapped)
+            except ssl.SSLWantWriteError:
+                await trio.lowlevel.wait_writable(wrapped)
+    except BaseException:
+        wrapped.close()
+        raise
 
 
 async def _introduce(sock: socket.socket, options: BackendOptions, client_name: str) -> Greeting:
@@ -153,8 +158,11 @@ async def _introduce(sock: socket.socket, options: BackendOptions, client_name: 
         await trio.lowlevel.wait_readable(sock)
         data = receive_some(sock)
         if data == b"":
-            raise ConnectionLost("closed during the handshake")
+            words = "".join(f": {_text(reply)}" for reply in replies[:1] if is_error(reply))
+            raise ConnectionLost(f"closed during the handshake{words}")
         replies += splitter.feed(data or b"")
+    if len(replies) > len(requests):
+        raise ReplyProtocolError("more replies than requests in the handshake")
     by_name = dict(zip((name for name, _ in requests), replies, strict=True))
     for name, reply in by_name.items():
         if is_error(reply) and (name in ("AUTH", "SELECT") or reply.startswith((b"-NOAUTH", b"-NOPERM"))):
@@ -170,7 +178,10 @@ async def _introduce(sock: socket.socket, options: BackendOptions, client_name: 
 
 def _fields(hello: bytes) -> dict[str, bytes]:
     elements = elements_of(hello)
-    return {value_of(key).decode(): value for key, value in zip(elements[::2], elements[1::2], strict=True)}
+    names = [value_of(key) for key in elements[::2]]
+    if len(elements) % 2 or not all(isinstance(name, bytes) for name in names):
+        raise ReplyProtocolError("a HELLO reply that is no map of names")
+    return {name.decode(errors="replace"): value for name, value in zip(names, elements[1::2], strict=True)}
 
 
 def _text(frame: bytes) -> str:

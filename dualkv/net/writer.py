@@ -31,6 +31,7 @@ from dualkv.observe.metrics import CommandCounters, ProxyMetrics
 from dualkv.observe.reports import DivergenceReports
 from dualkv.observe.sentry import SentryReporter
 from dualkv.resp.encode import command
+from dualkv.resp.replies import is_error
 from dualkv.resp.requests import Request
 
 __all__ = ["DualWriter", "open_writer"]
@@ -159,7 +160,8 @@ class DualWriter:
         call = SingleCall(self, item.protocol, item.plan, item.request, attempt=item.attempt + 1)
         self.lane.submit(item.request.raw, call, item.protocol)
         try:
-            await call.wait_reply()
+            if is_error(await call.wait_reply()):
+                self.metrics.shadow_inconclusive["primary_error"] += 1
         except ConnectionLost:
             self.metrics.shadow_inconclusive["primary_unreachable"] += 1
 

@@ -42,7 +42,7 @@ class Client:
 
     async def receive(self, count: int) -> list[bytes]:
         """Return the next *count* raw frames."""
-        with trio.fail_after(PATIENCE_SECONDS):
+        with trio.fail_after(PATIENCE_SECONDS):  # noqa: ASYNC912 - frames may be there already
             while len(self._frames) < count:
                 data = await self.stream.receive_some()
                 assert data, f"closed after {self._frames!r}"
@@ -54,12 +54,14 @@ class Client:
         """Return everything up to the end."""
         received = b"".join(self._frames)
         with trio.fail_after(PATIENCE_SECONDS):
-            try:
-                async for data in self.stream:
-                    received += data
-            except trio.BrokenResourceError:
-                pass
-        return received
+            while True:
+                try:
+                    data = await self.stream.receive_some()
+                except trio.BrokenResourceError:
+                    return received
+                if not data:
+                    return received
+                received += data
 
 
 @asynccontextmanager

@@ -1,0 +1,1 @@
+"""Tests of `dualkv.net`, against scripted backends and real sockets."""
