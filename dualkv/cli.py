@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib.metadata
 import inspect
 import os
 import sys
@@ -26,12 +27,29 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,  # its table cuts long option names short
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
 config_app = typer.Typer(help="Look at the settings.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 
 _WRONG_SETTING = 2
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dualkv {importlib.metadata.version('dualkv')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version),
+    ] = False,
+) -> None:
+    pass
 
 
 def _with_settings(command: Callable[[ProxyConfig], None]) -> Callable[..., None]:
@@ -59,7 +77,7 @@ def _with_settings(command: Callable[[ProxyConfig], None]) -> Callable[..., None
     ]
     for setting in SETTINGS:
         names = [setting.flag, *("--" + alias.replace("_", "-") for alias in setting.aliases)]
-        help_text = f"{setting.help} \\[{setting.default}]" if setting.default else setting.help
+        help_text = f"{setting.help} [{setting.default}]" if setting.default else setting.help
         parameters.append(_text_option(setting.name, names, help_text))
         if setting.secret:
             parameters.append(
@@ -126,7 +144,10 @@ def demo(
     port: Annotated[int, typer.Option(help="Where dualkv listens; 0 takes a free port.")] = 0,
     seconds: Annotated[float | None, typer.Option(help="End by itself after this time.")] = None,
 ) -> None:
-    """Start two throw-away servers with dualkv between them, send traffic, and show what goes on."""
+    """Show dualkv at work between two throw-away servers.
+
+    Starts the servers on free ports, sends live traffic of its own, and shows what goes on, until Ctrl-C.
+    """
     from dualkv.demo.run import run_demo
 
     _tame_garbage_collector()

@@ -1,0 +1,1 @@
+"""Tests of `dualkv.config`: what can be set, and what is refused."""

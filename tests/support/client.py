@@ -54,7 +54,7 @@ class Client:
         """Return everything up to the end."""
         received = b"".join(self._frames)
         with trio.fail_after(PATIENCE_SECONDS):
-            while True:
+            while True:  # noqa: ASYNC913 - each round receives
                 try:
                     data = await self.stream.receive_some()
                 except trio.BrokenResourceError:
