@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help run test check format matrix bench clean
+.PHONY: help run test check format matrix bench docs clean
 
 help: ## what there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -31,7 +31,7 @@ matrix: $(STAMP) ## the end-to-end tests over pairs of server versions
 check: $(STAMP) ## formatting, lint, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/flake8-async --enable ASYNC --disable $(ASYNC_DISABLED) $$(find dualkv bench tests -name '*.py')
+	$(BIN)/flake8-async --enable ASYNC --disable $(ASYNC_DISABLED) $$(find dualkv bench docs tests -name '*.py')
 	$(BIN)/mypy
 
 # 910, 911: the hot path has no checkpoint per command, on purpose. 114: only for projects with many startables.
@@ -40,6 +40,9 @@ ASYNC_DISABLED := ASYNC910,ASYNC911,ASYNC114
 format: $(STAMP) ## format and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(STAMP) ## write the tables of docs/reference that follow from the code
+	$(BIN)/python -m docs.generate
 
 bench: $(STAMP) ## compare with direct Redis and HAProxy; ARGS="--rounds 9"
 	@.ci/install-servers haproxy

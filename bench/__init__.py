@@ -6,5 +6,6 @@ test: nothing fails here.
 
 - `targets`: what is measured: starts and stops the processes
 - `load`: one run of the load, its figures, and the CPU time it cost
+- `memory`: what it weighs before clients, and per idle client
 - `report`: the table and the JSON file
 """

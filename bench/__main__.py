@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
 from pathlib import Path
 
 from bench.load import Case, Measurement, fill_list, measure
@@ -40,6 +42,7 @@ def main() -> None:
     cases = [_case(text, options.requests) for text in options.cases.split(",")]
     names = ["direct", *(name for name in options.targets.split(",") if name != "direct")]
     results: dict[Case, dict[str, list[Measurement]]] = {case: {name: [] for name in names} for case in cases}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # so that the servers end too
     with start_targets(names) as targets:
         memory = [
             measure_memory(target, options.idle_clients)
@@ -47,8 +50,9 @@ def main() -> None:
             if options.idle_clients and target.metrics_port is not None
         ]
         fill_list(targets[0])
-        for _ in range(options.rounds):
+        for number in range(1, options.rounds + 1):
             for case in cases:
+                print(f"round {number} of {options.rounds}: {case.label}", file=sys.stderr)
                 for target in targets:
                     results[case][target.name].append(measure(target, case))
     print_report(results, memory)

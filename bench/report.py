@@ -20,20 +20,14 @@ Results = dict[Case, dict[str, list[Measurement]]]
 
 
 def print_report(results: Results, memory: list[Memory]) -> None:
-    """Print one table per case (medians over the rounds, ratios within each round), and the memory."""
+    """Print one table per case (medians over the rounds, ratios within each round), and the memory.
+
+    CPU is the target's own, per command.
+    """
     console = Console()
     for case, by_target in results.items():
         table = Table(title=case.label, title_justify="left")
-        for heading in (
-            "target",
-            "ops/s",
-            "of direct",
-            "p50 ms",
-            "p99 ms",
-            "CPU µs/command",
-            "of HAProxy",
-        ):
-            table.add_column(heading, justify="left" if heading == "target" else "right")
+        _add_columns(table, "target", "ops/s", "of direct", "p50 ms", "p99 ms", "CPU µs", "of HAProxy")
         for name, runs in by_target.items():
             summary = summarise(by_target, name)
             table.add_row(
@@ -48,11 +42,16 @@ def print_report(results: Results, memory: list[Memory]) -> None:
         console.print(table)
     if memory:
         table = Table(title="memory", title_justify="left")
-        for heading in ("target", "MiB before clients", "idle clients", "KiB each"):
-            table.add_column(heading, justify="left" if heading == "target" else "right")
+        _add_columns(table, "target", "MiB before clients", "idle clients", "KiB each")
         for one in memory:
             table.add_row(one.target, f"{one.before_mib:.0f}", str(one.clients), f"{one.per_client_kib:.1f}")
         console.print(table)
+
+
+def _add_columns(table: Table, *headings: str) -> None:
+    for heading in headings:
+        is_name = heading == "target"
+        table.add_column(heading, justify="left" if is_name else "right", no_wrap=is_name)
 
 
 def summarise(by_target: dict[str, list[Measurement]], name: str) -> dict[str, float | None]:

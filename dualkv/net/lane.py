@@ -25,7 +25,7 @@ from dualkv.core.backoff import Backoff
 from dualkv.errors import BackendUnavailable, ReplyProtocolError
 from dualkv.net.backend import RedisBackend
 from dualkv.net.hub import ReadinessHub
-from dualkv.net.transport import Greeting, receive_some, send_some
+from dualkv.net.transport import RECEIVE_BYTES, Greeting, receive_some, send_some
 from dualkv.observe.metrics import PoolCounters
 from dualkv.resp.encode import command
 from dualkv.resp.replies import ReplySplitter, is_error
@@ -36,6 +36,7 @@ _CONGESTED_BYTES: Final = 8 * 1024 * 1024
 """Unsent bytes from which on clients are not read."""
 _JOINED_BYTES: Final = 256 * 1024
 """What is unsent leaves in one piece up to here; beyond, joining would copy large values again and again."""
+_LONG_READ_BYTES: Final = 256 * 1024
 _WATCHES_PER_TIMEOUT: Final = 4
 
 _log = logging.getLogger("dualkv.lane")
@@ -118,6 +119,7 @@ class Lane:
         self._flush_is_due = False
         self._has_write_interest = False
         self._when_uncongested: list[Callable[[], None]] = []
+        self._receive_bytes = RECEIVE_BYTES
         self._last_progress = 0.0
         self._has_served = False  # whether this connection has answered anything
         self._broken = trio.Event()
@@ -267,11 +269,13 @@ class Lane:
         if self._sock is None:
             return None
         try:
-            data = receive_some(self._sock)
+            data = receive_some(self._sock, self._receive_bytes)
             if data is None:
                 return None
             if data == b"":
                 return self._break("the primary closed the connection")
+            # A read that stops inside a reply costs more than a long one.
+            self._receive_bytes = _LONG_READ_BYTES if len(data) >= RECEIVE_BYTES else RECEIVE_BYTES
             frames = self._splitter.feed(data)
         except OSError as error:
             return self._break(str(error))

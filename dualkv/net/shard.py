@@ -207,6 +207,8 @@ class Shard:
                 break
             if item.offered_at < young and self._is_expired(item, now):
                 stream.drop(item, DropReason.EXPIRED)
+            elif item.expected is not None and stream.sheds(item, now):
+                stream.drop(item, DropReason.SHED)
             elif item.protocol not in protocols:
                 stream.drop(item, DropReason.NOT_SPOKEN)
             else:

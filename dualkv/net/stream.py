@@ -68,6 +68,7 @@ class SecondaryStream:
         }
         self.shortest_timeout_seconds = min(self.timeouts_seconds.values())
         self.read_timeout_seconds = config.read_timeout_seconds
+        self._shed_after_seconds = config.shadow_timeout_seconds / 3
         self.script_slots = trio.CapacityLimiter(config.script_concurrency)
         for queue, size in config.queue_sizes.items():
             metrics.queues[Queue(queue)].capacity = size
@@ -174,6 +175,11 @@ class SecondaryStream:
                 "dropped",
                 extra={"queue": item.queue.value, "reason": reason.value, "suppressed": suppressed},
             )
+
+    def sheds(self, read: StreamItem, now: float) -> bool:
+        """Return whether a shadow read makes room: the stream is behind, and writes wait too."""
+        is_behind = now - read.offered_at > self._shed_after_seconds
+        return is_behind and self._queues[Queue.WRITE].ledger.queued > 0
 
     def take(self, batch: list[StreamItem], now: float) -> Counter[Queue]:
         """Take note that *batch* leaves the queue; return its items by queue, for `settle`."""

@@ -18,7 +18,7 @@ from dualkv.errors import BackendUnavailable, ConnectionLost, ReplyProtocolError
 from dualkv.resp.encode import command
 from dualkv.resp.replies import ReplySplitter, elements_of, is_error, value_of
 
-__all__ = ["Greeting", "close_socket", "dial", "receive_some", "send_all", "send_some"]
+__all__ = ["RECEIVE_BYTES", "Greeting", "close_socket", "dial", "receive_some", "send_all", "send_some"]
 
 RECEIVE_BYTES = 65536
 
@@ -36,14 +36,14 @@ class Greeting:
         return frozenset({2, *self.hello})
 
 
-def receive_some(sock: socket.socket) -> bytes | None:
+def receive_some(sock: socket.socket, max_bytes: int = RECEIVE_BYTES) -> bytes | None:
     """Return what has arrived, ``b""`` at the end, or None if nothing is there.
 
     Raises:
         OSError: The connection is broken.
     """
     try:
-        data = sock.recv(RECEIVE_BYTES)
+        data = sock.recv(max_bytes)
         if isinstance(sock, ssl.SSLSocket):
             # What TLS has decrypted already does not make the socket readable.
             while sock.pending():
@@ -82,6 +82,14 @@ def close_socket(sock: socket.socket) -> None:
     sock.close()
 
 
+def _reason(error: Exception) -> str:
+    """Return why connecting failed; trio groups the failures of a name's several addresses."""
+    cause = error.__cause__
+    while isinstance(cause, ExceptionGroup):
+        cause = cause.exceptions[0]
+    return getattr(cause or error, "strerror", None) or str(error)
+
+
 async def dial(options: BackendOptions, client_name: str) -> tuple[socket.socket, Greeting]:
     """Connect to a backend and introduce ourselves.
 
@@ -98,8 +106,7 @@ async def dial(options: BackendOptions, client_name: str) -> tuple[socket.socket
     try:
         sock = await _connect(options)
     except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise BackendUnavailable(f"{options.address}: {reason}") from None
+        raise BackendUnavailable(f"{options.address}: {_reason(error)}") from None
     try:
         if options.tls:
             sock = await _wrap_tls(sock, options.host)

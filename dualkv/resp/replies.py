@@ -5,12 +5,15 @@ turns both ``+OK`` and ``$2\r\nOK`` into ``b"OK"``, sets into lists and maps int
 
 Three ways, by what the bytes hold:
 
-1. Simple replies, bulk strings and flat arrays of them, up to 1 KiB each: the chunk is split at its
+1. Simple replies, bulk strings and short flat arrays of them, up to 1 KiB each: the chunk is split at its
    line ends in C, and the lengths are checked against the announced ones. A line end inside a value
-   makes them differ, and way 2 takes over.
-2. Everything else: `_Scanner` walks over element headers. Nesting needs no stack: an aggregate of
+   makes them differ, and another way takes over.
+2. Whole arrays of 1 KiB and more: hiredis parses them, five times as fast as we could, and tells how many
+   bytes it did not need. Its values are thrown away.
+3. Everything else: `_Scanner` walks over element headers. Nesting needs no stack: an aggregate of
    *n* elements just adds *n* to the number of elements that are missing.
-3. `value_of` makes a Python value of a frame, with hiredis.
+
+`value_of` makes a Python value of a frame.
 
 Time and memory are linear in the input. Streamed types (``$?``, ``*?``) are refused: no server sends
 them unless asked to.
@@ -18,6 +21,7 @@ them unless asked to.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import hiredis
@@ -30,10 +34,15 @@ _LINE_TYPES: Final = frozenset(b"+-:_#,(")
 _BULK_TYPES: Final = frozenset(b"$=!")
 _ELEMENTS_PER_UNIT: Final = {ord("*"): 1, ord("~"): 1, ord(">"): 1, ord("%"): 2, ord("|"): 2}
 
+_ARRAY: Final = ord("*")
+
 _BULK_LENGTHS: Final = {b"$%d" % length: length for length in range(1025)}
 """Length lines of short bulk strings: one look-up instead of slicing and ``int``."""
 
-_FLAT_ARRAY_LENGTHS: Final = {b"*%d" % length: length for length in range(1, 1025)}
+_FLAT_ARRAY_LENGTHS: Final = {b"*%d" % length: length for length in range(1, 33)}
+
+_PIECE_TOKENS: Final = 512
+"""Lines that are split at once."""
 
 _MAX_LENGTH_LINE_BYTES: Final = 64 * 1024
 """A length line without an end up to here is not RESP."""
@@ -89,15 +98,24 @@ class ReplySplitter:
                 return frames
             self._scanner = None
             data = scanner.leftover()
-        position = _split_simple(data, frames)
-        if position < len(data):
-            self._scanner = scanner = _Scanner()
-            scanner.append(data[position:])
-            while scanner.take_frame(frames):
-                pass
-            if not scanner.leftover():
-                self._scanner = None
+        while data:
+            position = _split_simple(data, frames)
+            if _CAN_MEASURE and data[position : position + 1] == b"*":
+                data = data[position:]
+                position = _split_arrays(data, frames)
+            if position == 0:
+                self._scan(data, frames)
+                break
+            data = data[position:]
         return frames
+
+    def _scan(self, data: bytes, frames: list[bytes]) -> None:
+        self._scanner = scanner = _Scanner()
+        scanner.append(data)
+        while scanner.take_frame(frames):
+            pass
+        if not scanner.leftover():
+            self._scanner = None
 
     def is_empty(self) -> bool:
         """Whether no part of a frame is waiting for the rest."""
@@ -107,8 +125,18 @@ class ReplySplitter:
 def _split_simple(data: bytes, frames: list[bytes]) -> int:
     """Append the simple frames at the front of *data*; return the position behind them."""
     position = 0
-    tokens = data.split(b"\r\n")
-    last = len(tokens) - 1  # what follows the last line end
+    while True:
+        # A piece at a time: what is not simple would have been split in vain.
+        tokens = data[position:].split(b"\r\n", _PIECE_TOKENS)
+        end = _join_simple(tokens, data, position, frames)
+        if end == position or len(tokens) <= _PIECE_TOKENS:
+            return end
+        position = end
+
+
+def _join_simple(tokens: list[bytes], data: bytes, position: int, frames: list[bytes]) -> int:
+    """Append the frames that *tokens* begin with; the last token has no line end."""
+    last = len(tokens) - 1
     index = 0
     while index < last:
         token = tokens[index]
@@ -136,6 +164,42 @@ def _split_simple(data: bytes, frames: list[bytes]) -> int:
         frames.append(data[position:end])
         position = end
     return position
+
+
+def _split_arrays(data: bytes, frames: list[bytes]) -> int:
+    """Append the arrays of some size at the front of *data*; return the position behind them."""
+    position = 0
+    if _HUGE_ARRAY.match(data) or _HUGE_PART.search(data):
+        return position  # hiredis would make room for all elements that are announced
+    reader = hiredis.Reader(notEnoughData=_NOT_ENOUGH)
+    reader.feed(data)
+    while position < len(data) and data[position] == _ARRAY:
+        try:
+            value = reader.gets()
+        except Exception:  # noqa: BLE001 - whatever it cannot parse, or has no value for
+            break
+        end = len(data) - reader.len()
+        if value is _NOT_ENOUGH or end == position:  # not whole, or too short to be measured
+            break
+        frames.append(data[position:end])
+        position = end
+    return position
+
+
+_NOT_ENOUGH: Final = object()
+_HUGE_ARRAY: Final = re.compile(rb"\*\d{6}")
+_HUGE_PART: Final = re.compile(rb"\n[*~%>]\d{6}")
+
+
+def _can_measure() -> bool:
+    """Whether this hiredis forgets what it has parsed, from 1 KiB on, so that the rest can be measured."""
+    reader = hiredis.Reader()
+    reader.feed(b"*100\r\n" + b"$20\r\n01234567890123456789\r\n" * 100 + b"+OK\r\n")
+    reader.gets()
+    return reader.len() == len(b"+OK\r\n")
+
+
+_CAN_MEASURE: Final = _can_measure()
 
 
 class _Scanner:

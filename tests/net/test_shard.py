@@ -267,3 +267,21 @@ async def test_old_write_behind_a_patient_script_expires() -> None:
 
         assert lines(fake.commands) == ["EVAL x 1 k"]
         assert bench.dropped() == {DropReason.EXPIRED: 1}
+
+
+async def test_shadow_reads_make_room_when_the_stream_is_behind() -> None:
+    """After a third of their time reads are left out while writes wait; the writes are delivered."""
+    clock = Clock()
+    appears = trio.Event()
+    away = running_fake(is_listening=appears)
+    async with away as fake, stream_to(fake, clock, shadow_timeout_seconds=3.0) as bench:
+        bench.offer_read("GET old", b"+OK\r\n")
+        clock.now += 1.1
+        bench.offer("SET k 1")
+        bench.offer_read("GET new", b"+OK\r\n")
+        appears.set()
+        await bench.wait_settled()
+
+        assert lines(fake.commands) == ["SET k 1", "GET new"]
+        assert bench.dropped(Queue.SHADOW) == {DropReason.SHED: 1}
+        assert bench.metrics.shadow_inconclusive == {"shed": 1}

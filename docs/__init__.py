@@ -1,0 +1,1 @@
+"""The documentation. `docs.generate` writes the tables that follow from the code."""

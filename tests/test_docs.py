@@ -1,0 +1,129 @@
+"""The documentation: complete, up to date, and with links that lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from docs.generate import PAGES, renewed
+from dualkv.commands.table import COMMANDS
+from dualkv.config import SETTINGS, ProxyMode, load_config
+from dualkv.core.ledger import DropReason
+from dualkv.observe.collector import FAMILIES
+from dualkv.resp import encode
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def read(name: str) -> str:
+    """Return the text of a document."""
+    return (ROOT / name).read_text()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_generated_tables_are_up_to_date(page: Path) -> None:
+    """``make docs`` was run after the last change of what they are made of."""
+    assert renewed(page) == page.read_text()
+
+
+def test_every_setting_is_documented_with_its_flag() -> None:
+    """Each key, each flag and each other name stands in the table."""
+    text = read("docs/reference/settings.md")
+
+    for setting in SETTINGS:
+        assert f"| `{setting.name}` | `{setting.flag}`" in text
+        assert all(f"`--{alias.replace('_', '-')}`" in text for alias in setting.aliases)
+
+
+def test_every_metric_is_documented_with_its_labels() -> None:
+    """Each metric by the name that Prometheus shows, and what its labels can be."""
+    text = read("docs/reference/metrics.md")
+
+    for family in FAMILIES:
+        assert f"| `{family.exposed_name}` |" in text
+        assert all(f"`{label}`" in text for label in family.labels)
+
+
+def test_every_reason_of_a_drop_is_documented() -> None:
+    """Whoever sees a reason in a metric can look it up."""
+    text = read("docs/discussion/drops.md")
+
+    assert all(f"| `{reason.value}` |" in text for reason in DropReason)
+
+
+def test_every_mode_is_in_the_readme() -> None:
+    """The table of modes is whole."""
+    text = read("README.md")
+
+    assert all(f"| `{mode.value}`" in text for mode in ProxyMode)
+
+
+def test_errors_of_our_own_are_documented_word_for_word() -> None:
+    """Whoever sees one in a log can search for it."""
+    text = read("docs/reference/errors.md")
+
+    for error in (
+        encode.PRIMARY_UNREACHABLE,
+        encode.OUTCOME_UNKNOWN,
+        encode.TOO_MANY_CLIENTS,
+        encode.not_supported("X"),
+        encode.refused("X"),
+    ):
+        assert error[1:-2].decode() in text
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_to_files_and_headings(document: Path) -> None:
+    """No link of ours is broken."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
+        if target.startswith("https://"):
+            continue
+        name, _, anchor = target.partition("#")
+        linked = (document.parent / name).resolve() if name else document
+        assert linked.exists(), target
+        if anchor:
+            assert anchor in headings(linked), target
+
+
+def headings(document: Path) -> set[str]:
+    """Return the anchors of a document's headings."""
+    titles = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title).strip().lower().replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_settings_files_in_the_text_are_right(document: Path, tmp_path: Path) -> None:
+    """Each TOML block is a file that dualkv takes, but for secrets that are not there."""
+    for block in re.findall(r"```toml\n(.*?)```", document.read_text(), re.DOTALL):
+        settings = {name: value for name, value in tomllib.loads(block).items() if not name.endswith("_file")}
+        file = tmp_path / "dualkv.toml"
+        file.write_text("\n".join(f"{name} = {value!r}" for name, value in settings.items()))
+        load_config(file=file)
+
+
+def test_settings_named_in_the_text_exist() -> None:
+    """A variable or an option that a document names is one."""
+    variables = {setting.variable for setting in SETTINGS} | {
+        setting.variable + "_FILE" for setting in SETTINGS if setting.secret
+    }
+    known = variables | {"DUALKV_CONFIG", "DUALKV_SERVICE_HOST", "DUALKV_PORT_"}
+    for document in DOCUMENTS:
+        assert set(re.findall(r"DUALKV_\w+", document.read_text())) <= known
+
+
+def test_metrics_named_in_the_text_exist() -> None:
+    """A metric that a document names is one."""
+    known = {family.exposed_name for family in FAMILIES}
+    for document in DOCUMENTS:
+        assert set(re.findall(r"\bproxy_\w+", document.read_text())) <= known, document
+
+
+def test_command_labels_in_the_text_exist() -> None:
+    """The examples of labels are labels."""
+    labels = {spec.label for spec in COMMANDS}
+
+    assert {"get", "client|setname", "exec", "other", "smembers"} <= labels
