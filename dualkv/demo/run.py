@@ -82,6 +82,7 @@ async def _show(server: ProxyServer, addresses: ServerAddresses, rates: Rates, c
                 await trio.sleep(_REFRESH_SECONDS)
     http = f"http://127.0.0.1:{addresses.http[1]}/metrics" if addresses.http else ""
     console.print(f"connect: redis-cli -p {addresses.clients[1]}   metrics: {http}", soft_wrap=True)
+    line(server.writer, rates)  # from here on rates are measured
     while True:
         await trio.sleep(_PLAIN_REFRESH_SECONDS)
         console.print(line(server.writer, rates), soft_wrap=True)
