@@ -14,6 +14,8 @@ from typing import Annotated, Any
 import typer
 
 from dualkv.config import SETTINGS, ProxyConfig, load_config, parse_proxy_mode
+from dualkv.core.auth import users_from
+from dualkv.core.modes import mode_plan
 from dualkv.errors import ConfigError
 
 __all__ = ["main"]
@@ -55,7 +57,9 @@ def _options(
 def _with_settings(command: Callable[[ProxyConfig], None]) -> Callable[..., None]:
     """Give *command* one option per setting, and call it with the effective ones."""
 
-    def run(config: Path | None, **flags: str | None) -> None:
+    def run(config: Path | None, no_auth: bool, **flags: str | None) -> None:
+        if no_auth:
+            flags["auth"] = "none"
         command(
             load_config(
                 {name: value for name, value in flags.items() if value is not None},
@@ -73,7 +77,13 @@ def _with_settings(command: Callable[[ProxyConfig], None]) -> Callable[..., None
                 Path | None,
                 typer.Option(help="TOML file with settings [DUALKV_CONFIG].", metavar="FILE"),
             ],
-        )
+        ),
+        inspect.Parameter(
+            "no_auth",
+            inspect.Parameter.KEYWORD_ONLY,
+            default=False,
+            annotation=Annotated[bool, typer.Option("--no-auth", help="The same as --auth none.")],
+        ),
     ]
     for setting in SETTINGS:
         names = [setting.flag, *("--" + alias.replace("_", "-") for alias in setting.aliases)]
@@ -158,6 +168,7 @@ def demo(
 @_with_settings
 def config_check(config: ProxyConfig) -> None:
     """Validate the settings and print the effective ones as TOML, secrets blanked."""
+    users_from(config, config.backend_options(mode_plan(config.mode).answers))
     for name, value in config.effective().items():
         typer.echo(f"{name} = {_toml(value)}")
 

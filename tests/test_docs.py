@@ -71,7 +71,7 @@ def test_errors_of_our_own_are_documented_word_for_word() -> None:
         encode.OUTCOME_UNKNOWN,
         encode.TOO_MANY_CLIENTS,
         encode.not_supported("X"),
-        encode.refused("X"),
+        encode.refused("X", (b"X",)),
     ):
         assert error[1:-2].decode() in text
 

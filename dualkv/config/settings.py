@@ -172,6 +172,17 @@ class ProxyConfig:
         name="pubsub_sweep",
     )
 
+    auth: str = _setting(
+        "configured",
+        values.auth,
+        "Whom clients must be: 'configured' (client_password, users, or else the primary's own credentials) "
+        "or 'none': everybody is let in.",
+    )
+    client_password: str = _setting(
+        "", str, "What clients must say; several, a line each: any of them will do.", secret=True
+    )
+    users: str = _setting("", str, "Who may come in and do what, as ACL LIST prints it.", secret=True)
+
     max_clients: int = _setting("10000", values.positive_count, "Most clients at once.")
     client_outstanding: int = _setting(
         "1024",
@@ -212,6 +223,10 @@ class ProxyConfig:
                 raise ConfigError(f"{name}: {getattr(self, name)} is more than secondary_pool_size ({pool})")
         if self.secondary_script_timeout_seconds > 300:
             raise ConfigError("secondary_script_timeout: must not be more than 5m")
+        if self.auth == "none" and (self.client_password or self.users):
+            raise ConfigError("auth: 'none' contradicts client_password and users")
+        if self.client_password and self.users:
+            raise ConfigError("users: name the default user's password there, not in client_password")
         if self.primary_name == self.secondary_name:
             raise ConfigError(f"secondary_name: {self.secondary_name!r} is the primary's name")
 

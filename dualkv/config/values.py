@@ -11,6 +11,7 @@ from typing import Final
 from dualkv.errors import ConfigError
 
 __all__ = [
+    "auth",
     "count",
     "duration",
     "fraction",
@@ -45,6 +46,13 @@ def positive_duration(text: str) -> float:
     if seconds <= 0:
         raise ConfigError("must be more than 0")
     return seconds
+
+
+def auth(text: str) -> str:
+    """Return whom clients must be."""
+    if text not in ("configured", "none"):
+        raise ConfigError(f"{text!r} is not 'configured' or 'none'")
+    return text
 
 
 def count(text: str) -> int:

@@ -39,6 +39,8 @@ class DropReason(enum.StrEnum):
     """A shadow read that made room for writes."""
     NOT_SPOKEN = "not_spoken"
     """A shadow read in a RESP version that the secondary does not speak."""
+    NO_SUCH_DB = "no_such_db"
+    """It belongs to a database that the secondary does not have."""
     SHUTDOWN = "shutdown"
     """The drain's time was over."""
 

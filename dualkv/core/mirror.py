@@ -11,13 +11,15 @@ from typing import Final
 import attrs
 
 from dualkv.commands.keys import keys_of
+from dualkv.core.context import START, Context
 from dualkv.core.ledger import Queue
-from dualkv.core.routing import Plan
-from dualkv.core.transaction import Transaction
+from dualkv.core.routing import Plan, plan_of
+from dualkv.core.transaction import Transaction, keys_of_all
+from dualkv.resp.encode import pack
 from dualkv.resp.replies import elements_of, is_error
 from dualkv.resp.requests import Request
 
-__all__ = ["StreamItem", "error_of", "size_bytes", "transaction_item", "write_error_reason"]
+__all__ = ["StreamItem", "effects_item", "error_of", "size_bytes", "transaction_item", "write_error_reason"]
 
 ITEM_OVERHEAD_BYTES: Final = 300
 """What an item takes in memory beside its bytes, roughly."""
@@ -34,10 +36,10 @@ class StreamItem:
     """What the secondary gets."""
     offered_at: float
     """On the stream's clock, in seconds."""
+    context: Context = START
+    """Where the primary executed it. The RESP version matters for shadow reads only."""
     expected: bytes | None = None
     """A shadow read: the primary's raw reply. None: a write."""
-    protocol: int = 2
-    """A shadow read: the RESP version of the expected reply."""
     attempt: int = 0
     """A shadow read: how often the comparison has been repeated to confirm a difference."""
     reply_count: int = 1
@@ -49,13 +51,12 @@ class StreamItem:
         """Return the keys that order it among other items; None if it may touch any."""
         if not self.parts:
             return keys_of(self.plan.spec, self.request.args)
-        found: list[bytes] = []
-        for plan, request in self.parts:
-            keys = keys_of(plan.spec, request.args)
-            if keys is None:
-                return None
-            found += keys
-        return tuple(dict.fromkeys(found))
+        return keys_of_all(self.parts)
+
+    @property
+    def selects(self) -> bool:
+        """Whether it leaves its connection in another database."""
+        return any(plan.spec.name == "SELECT" for plan, _ in self.parts)
 
 
 def size_bytes(items: Iterable[StreamItem]) -> int:
@@ -73,6 +74,7 @@ def transaction_item(
     queued: Sequence[tuple[Plan, Request]],
     results: Sequence[bytes],
     offered_at: float,
+    context: Context = START,
 ) -> StreamItem | None:
     """Return what mirrors a transaction that the primary executed; None if it wrote nothing.
 
@@ -81,22 +83,44 @@ def transaction_item(
         queued: The commands between MULTI and EXEC.
         results: The raw elements of EXEC's reply, one per command.
         offered_at: The time on the stream's clock.
+        context: Where it was executed.
 
     Returns:
         One item that is applied in one piece: the writes that succeeded. It counts as a script if one of
         them is one.
     """
-    written = [
+    executed = [
         (plan, request)
         for (plan, request), result in zip(queued, results, strict=True)
-        if plan.queue is not None and not is_error(result)
+        if not is_error(result) and (plan.queue is not None or plan.spec.name == "SELECT")
     ]
-    if not written:
+    if not any(plan.queue is not None for plan, _ in executed):
         return None
-    queue = Queue.SCRIPT if any(plan.queue is Queue.SCRIPT for plan, _ in written) else Queue.WRITE
-    request = Request((b"EXEC",), Transaction(written).wire())
+    queue = Queue.SCRIPT if any(plan.queue is Queue.SCRIPT for plan, _ in executed) else Queue.WRITE
+    return _in_one_piece(exec_plan, queue, executed, offered_at, context)
+
+
+def effects_item(
+    commands: Sequence[Sequence[bytes | str | int]], offered_at: float, context: Context
+) -> StreamItem:
+    """Return what applies effects of a blocking command, at least one, in one piece."""
+    requests = [Request(words, pack(words)) for words in map(_encoded, commands)]
+    parts = [(plan_of(request.args), request) for request in requests]
+    if len(parts) == 1:
+        return StreamItem(parts[0][0], Queue.BLOCKING, requests[0], offered_at, context)
+    return _in_one_piece(parts[0][0], Queue.BLOCKING, parts, offered_at, context)
+
+
+def _encoded(words: Sequence[bytes | str | int]) -> tuple[bytes, ...]:
+    return tuple(word if isinstance(word, bytes) else str(word).encode() for word in words)
+
+
+def _in_one_piece(
+    plan: Plan, queue: Queue, parts: list[tuple[Plan, Request]], offered_at: float, context: Context
+) -> StreamItem:
+    request = Request((b"EXEC",), Transaction(parts).wire())
     return StreamItem(
-        exec_plan, queue, request, offered_at, reply_count=len(written) + 2, parts=tuple(written)
+        plan, queue, request, offered_at, context, reply_count=len(parts) + 2, parts=tuple(parts)
     )
 
 

@@ -1,8 +1,7 @@
 """Where a request goes, and what of it is mirrored or compared.
 
 The facts come from the command table; the policy is here. What is not named here goes by its kind: reads
-and writes to the lane, administration is refused. An unknown command goes to the lane and is mirrored,
-since it may be a write.
+and writes to the lane, administration is refused.
 """
 
 from __future__ import annotations
@@ -27,10 +26,24 @@ class Route(enum.Enum):
     """The primary, over the shared lane."""
     LOCAL = "local"
     """dualkv answers by itself."""
+    SESSION = "session"
+    """The client's session: what changes where, as whom, or whether its commands are answered."""
+    CLIENTS = "clients"
+    """dualkv answers, from what it knows of all its clients."""
     TRANSACTION = "transaction"
     """MULTI and what belongs to it."""
-    UNSUPPORTED = "unsupported"
-    """Not carried yet: a clear error."""
+    SUBSCRIPTION = "subscription"
+    """The connection to the primary that all subscribers share."""
+    RECEIVERS = "receivers"
+    """The lane; but the reply counts subscribers, and those who share a connection count as one there."""
+    BLOCKING = "blocking"
+    """A connection to the primary that the client has for itself meanwhile."""
+    LEASED = "leased"
+    """The same, for what has to overtake the lane."""
+    WAIT = "wait"
+    """The lane, asked again and again: it must not wait."""
+    UNKNOWN = "unknown"
+    """The primary is asked what it is."""
     REFUSED = "refused"
     """Not safe through a proxy: a clear error."""
     HANG_UP = "hang up"
@@ -55,11 +68,25 @@ class Plan:
 
 _LOCAL: Final = frozenset(
     {
-        "PING", "ECHO", "QUIT", "HELLO", "AUTH", "SELECT", "RESET", "READONLY", "READWRITE", "ASKING",
-        "CLIENT ID", "CLIENT GETNAME", "CLIENT SETNAME", "CLIENT SETINFO", "CLIENT INFO", "CLIENT NO-EVICT",
-        "CLIENT NO-TOUCH", "CLIENT GETREDIR",
+        "PING", "ECHO", "QUIT", "READONLY", "READWRITE", "ASKING", "ACL WHOAMI",
+        "CLIENT ID", "CLIENT GETNAME", "CLIENT SETNAME", "CLIENT SETINFO", "CLIENT NO-EVICT",
+        "CLIENT NO-TOUCH", "CLIENT CAPA", "CLIENT GETREDIR", "CLIENT TRACKING", "CLIENT CACHING",
+        "CLIENT TRACKINGINFO", "SCRIPT DEBUG",
     }
 )  # fmt: skip
+
+_SESSION: Final = frozenset({"HELLO", "AUTH", "SELECT", "RESET", "CLIENT REPLY"})
+
+_CLIENTS: Final = frozenset({"CLIENT INFO", "CLIENT LIST", "CLIENT KILL", "CLIENT UNBLOCK"})
+
+_RECEIVERS: Final = frozenset({"PUBLISH", "SPUBLISH", "PUBSUB NUMSUB", "PUBSUB SHARDNUMSUB"})
+
+_LEASED: Final = frozenset({"SCRIPT KILL", "FUNCTION KILL"})
+
+_LANE: Final = frozenset(
+    {"CLIENT HELP", "PUBSUB CHANNELS", "PUBSUB SHARDCHANNELS", "PUBSUB NUMPAT", "PUBSUB HELP"}
+)
+"""As any command, though their kin is not."""
 
 _READ_ONLY_ADMINISTRATION: Final = frozenset(
     {
@@ -73,35 +100,40 @@ _READ_ONLY_ADMINISTRATION: Final = frozenset(
 _REFUSED: Final = frozenset(
     {
         # They would change or stop the shared lane, or the server under it.
-        "MIGRATE", "RESTORE-ASKING", "PFDEBUG", "SCRIPT DEBUG", "SCRIPT KILL", "FUNCTION KILL", "TRIMSLOTS",
-        "XIDMPRECORD", "CLUSTER FLUSHSLOT", "SFLUSH",
+        "MIGRATE", "RESTORE-ASKING", "PFDEBUG", "TRIMSLOTS", "XIDMPRECORD", "CLUSTER FLUSHSLOT", "SFLUSH",
+        # They would stop everybody.
+        "CLIENT PAUSE", "CLIENT UNPAUSE", "CLIENT IMPORT-SOURCE",
+        # A sub-command that nobody has heard of.
+        "CLIENT",
         # Connection state that a shared lane must not have.
         "HIMPORT PREPARE", "HIMPORT DISCARD", "HIMPORT DISCARDALL", "HIMPORT SET",
     }
 )  # fmt: skip
 
-_UNSUPPORTED: Final = frozenset({"WAIT", "WAITAOF", "WATCH"})
+_BY_NAME: Final = (
+    (_LOCAL, Route.LOCAL),
+    (_SESSION, Route.SESSION),
+    (_CLIENTS, Route.CLIENTS),
+    (_RECEIVERS, Route.RECEIVERS),
+    (_LEASED, Route.LEASED),
+    (_REFUSED, Route.REFUSED),
+    (frozenset({"WAIT", "WAITAOF"}), Route.WAIT),
+    (_LANE, Route.LANE),
+)
+_BY_KIND: Final = {"txn": Route.TRANSACTION, "pubsub": Route.SUBSCRIPTION, "conn": Route.REFUSED}
 
 _MIRRORED_THOUGH_NOT_WRITES: Final = frozenset({"SCRIPT LOAD", "SCRIPT FLUSH"})
 
 
 def _route(spec: CommandSpec) -> Route:
-    name, kind = spec.name, spec.kind
-    if name in _LOCAL:
-        return Route.LOCAL
-    if name in _UNSUPPORTED:
-        return Route.UNSUPPORTED
-    if name in _REFUSED:
-        return Route.REFUSED
-    if kind == "txn":
-        return Route.TRANSACTION
-    if kind == "pubsub":
-        return Route.LANE if name.startswith("PUBSUB") else Route.UNSUPPORTED
-    if kind == "conn" or name == "CLIENT":
-        return Route.UNSUPPORTED
-    if kind == "admin":
-        return Route.LANE if name in _READ_ONLY_ADMINISTRATION else Route.REFUSED
-    return Route.LANE
+    if spec is UNKNOWN:
+        return Route.UNKNOWN
+    for names, route in _BY_NAME:
+        if spec.name in names:
+            return route
+    if spec.kind == "admin":
+        return Route.LANE if spec.name in _READ_ONLY_ADMINISTRATION else Route.REFUSED
+    return _BY_KIND.get(spec.kind, Route.LANE)
 
 
 def _queue(spec: CommandSpec) -> Queue | None:
@@ -114,7 +146,7 @@ def _queue(spec: CommandSpec) -> Queue | None:
 
 def _plan(spec: CommandSpec) -> Plan:
     route = _route(spec)
-    on_lane = route is Route.LANE
+    on_lane = route in (Route.LANE, Route.RECEIVERS, Route.UNKNOWN)
     return Plan(
         spec=spec,
         route=route,
@@ -126,11 +158,13 @@ def _plan(spec: CommandSpec) -> Plan:
 
 
 _PLANS: Final = tuple(map(_plan, COMMANDS))
-_BLOCKING: Final = tuple(
-    attrs.evolve(plan, route=Route.UNSUPPORTED, queue=None, comparator=None) for plan in _PLANS
-)
+_BLOCKING: Final = {
+    plan.index: attrs.evolve(plan, route=Route.BLOCKING, queue=Queue.BLOCKING, comparator=None)
+    for plan in _PLANS
+    if "blocking" in plan.spec.flags
+}
 
-_HTTP: Final = attrs.evolve(_plan(UNKNOWN), route=Route.HANG_UP, queue=None)
+_HTTP: Final = attrs.evolve(_PLANS[UNKNOWN.index], route=Route.HANG_UP, queue=None)
 _HTTP_WORDS: Final = frozenset({b"POST", b"HOST:"})
 """Redis and Valkey close a connection that says them: they must not reach everybody's lane."""
 
@@ -158,7 +192,7 @@ def plan_of(args: tuple[bytes, ...]) -> Plan:
         spec = plan.spec
         if spec.subcommands and len(args) > 1:
             return _PLANS[find_command(args[0], args[1]).index]
-        if blocks(spec, args):
+        if plan.route is Route.LANE and blocks(spec, args):
             return _BLOCKING[spec.index]
         if spec is UNKNOWN and args[0].upper() in _HTTP_WORDS:
             return _HTTP

@@ -1,33 +1,49 @@
-"""A client's connection state, and the answers that dualkv gives itself.
+"""A client's connection state: what it is, and how HELLO, SELECT, RESET and MULTI change it.
 
 Rules:
 
-1. All changes of a client's connection state are here.
+1. All changes of a client's connection state are here and in `dualkv.core.answers`.
 2. Each answer is a pure function of the state and the request; who writes it, and when, is not known here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
-from typing import Final
+import enum
+from collections.abc import Container
 
 import attrs
 
+from dualkv.core.auth import User, Users
+from dualkv.core.context import Context
+from dualkv.core.subscriptions import Subscriptions
 from dualkv.core.transaction import Transaction
 from dualkv.resp import encode
 from dualkv.resp.integers import parse_integer
 
 __all__ = [
+    "BAD_NAME",
     "HelloRequest",
+    "Replies",
     "SessionState",
-    "answer",
     "hello_reply",
+    "is_printable",
     "parse_hello",
+    "parse_select",
+    "reset",
     "switch_protocol",
     "transaction_reply",
 ]
 
 Args = tuple[bytes, ...]
+
+
+class Replies(enum.Enum):
+    """What ``CLIENT REPLY`` has set."""
+
+    ON = "on"
+    OFF = "off"
+    SKIP = "skip"
+    """The next command is not answered."""
 
 
 @attrs.define
@@ -36,7 +52,6 @@ class SessionState:
 
     client_id: int
     db: int = 0
-    """The only database for now: the one that the backend's connections are in."""
     protocol: int = 2
     name: bytes = b""
     lib_name: bytes = b""
@@ -44,6 +59,55 @@ class SessionState:
     transaction: Transaction | None = None
     has_quit: bool = False
     """The connection is closed once everything so far is answered."""
+    first_db: int = 0
+    """Where it began, and begins again after RESET."""
+    user: User | None = attrs.field(factory=User)
+    """Who it is; None: it has not said, and must."""
+    subscriptions: Subscriptions = attrs.field(factory=Subscriptions)
+    replies: Replies = Replies.ON
+    is_blocked: bool = False
+    address: bytes = b""
+    """Of the client, as ``host:port``."""
+    local_address: bytes = b""
+    connected_at: float = 0.0
+    """In seconds."""
+    last_command: bytes = b""
+    """Its full name, as ``CLIENT LIST`` shows it; known of slow commands only."""
+
+    @property
+    def context(self) -> Context:
+        """What its commands depend on."""
+        return Context(self.protocol, self.db)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether ordinary commands may go to the primary without a second look."""
+        return (
+            self.transaction is None
+            and self.replies is Replies.ON
+            and self.user is not None
+            and self.user.may_all
+            and not self.is_subscriber
+        )
+
+    @property
+    def is_subscriber(self) -> bool:
+        """Whether it may only subscribe and unsubscribe: RESP2 has no other way to tell messages."""
+        return self.protocol == 2 and bool(self.subscriptions)
+
+
+_HELLO_NOAUTH = encode.error(
+    "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH "
+    "<user> <pass> option can be used to authenticate the client and select the RESP protocol version at the "
+    "same time"
+)
+
+BAD_NAME = encode.error("ERR Client names cannot contain spaces, newlines or special characters.")
+
+
+def is_printable(name: bytes) -> bool:
+    """Return whether a client's or library's name has no blanks and nothing invisible."""
+    return all(33 <= byte <= 126 for byte in name)
 
 
 @attrs.frozen
@@ -52,15 +116,19 @@ class HelloRequest:
 
     protocol: int
     name: bytes | None
+    user: User
 
 
-def parse_hello(state: SessionState, args: Args, spoken: Container[int]) -> HelloRequest | bytes:
+def parse_hello(
+    state: SessionState, args: Args, spoken: Container[int], users: Users
+) -> HelloRequest | bytes:
     """Return what a ``HELLO`` asks for, or the error reply.
 
     Args:
         state: The client's.
         args: The request.
         spoken: RESP versions that the primary speaks.
+        users: Who may come in.
     """
     protocol = state.protocol
     if len(args) > 1:
@@ -70,26 +138,30 @@ def parse_hello(state: SessionState, args: Args, spoken: Container[int]) -> Hell
         if version not in spoken:
             return encode.error("NOPROTO unsupported protocol version")
         protocol = version
-    name = None
+    name, user = None, state.user
     options = list(args[2:])
     while options:
         option = options.pop(0)
         if option.upper() == b"AUTH" and len(options) >= 2:
-            user, _ = options.pop(0), options.pop(0)
-            if user != b"default":  # which needs no password: any is right
-                return encode.error("WRONGPASS invalid username-password pair or user is disabled.")
+            found = users.check(options.pop(0), options.pop(0))
+            if found is None:
+                return encode.WRONGPASS
+            user = found
         elif option.upper() == b"SETNAME" and options:
             name = options.pop(0)
-            if not _is_printable(name):
-                return _BAD_NAME
+            if not is_printable(name):
+                return BAD_NAME
         else:
             return encode.error(b"ERR Syntax error in HELLO option '%b'" % option)
-    return HelloRequest(protocol, name)
+    if user is None:
+        return _HELLO_NOAUTH
+    return HelloRequest(protocol, name, user)
 
 
 def switch_protocol(state: SessionState, hello: HelloRequest) -> None:
     """Do what a ``HELLO`` asked for."""
     state.protocol = hello.protocol
+    state.user = hello.user
     if hello.name is not None:
         state.name = hello.name
 
@@ -104,18 +176,25 @@ def hello_reply(state: SessionState, facts: dict[str, bytes]) -> bytes:
     return encode.mapping({**facts, "id": encode.integer(state.client_id)}, state.protocol)
 
 
-def answer(state: SessionState, args: Args, label: str) -> bytes:
-    """Answer a request that dualkv answers itself (all but HELLO and the transaction commands).
+def parse_select(args: Args) -> int | bytes:
+    """Return the database that a ``SELECT`` asks for, or the error reply."""
+    db = parse_integer(args[1])
+    if db is None or not -(2**31) <= db < 2**31:
+        return encode.error("ERR value is not an integer or out of range")
+    if db < 0:
+        return encode.error("ERR DB index is out of range")
+    return db
 
-    Args:
-        state: The client's; changed as the request says.
-        args: The request, of the right arity.
-        label: The command's full name (``client|setname``).
 
-    Returns:
-        The reply.
-    """
-    return _ANSWERS[label](state, args)
+def reset(state: SessionState, users: Users) -> None:
+    """Do what ``RESET`` asks for; the library's name stays, as in Redis."""
+    state.protocol = 2
+    state.db = state.first_db
+    state.name = b""
+    state.transaction = None
+    state.replies = Replies.ON
+    state.subscriptions = Subscriptions()
+    state.user = users.initial()
 
 
 def transaction_reply(state: SessionState, name: str) -> bytes | None:
@@ -123,10 +202,10 @@ def transaction_reply(state: SessionState, name: str) -> bytes | None:
 
     Args:
         state: The client's; changed as the command says.
-        name: ``MULTI``, ``EXEC``, ``DISCARD`` or ``UNWATCH``.
+        name: ``MULTI``, ``EXEC`` or ``DISCARD``.
 
     Returns:
-        The reply, or None for an ``EXEC`` whose transaction has to be sent.
+        The reply, or None for an ``EXEC`` whose transaction has to be executed.
     """
     transaction = state.transaction
     if name == "MULTI":
@@ -134,143 +213,9 @@ def transaction_reply(state: SessionState, name: str) -> bytes | None:
             return encode.error("ERR MULTI calls can not be nested")
         state.transaction = Transaction()
         return encode.OK
-    if name == "UNWATCH":
-        return encode.OK
     if transaction is None:
         return encode.error(f"ERR {name} without MULTI")
-    if name == "EXEC" and not transaction.is_broken and transaction.queued:
+    if name == "EXEC" and not transaction.is_broken:
         return None
     state.transaction = None
-    if name == "DISCARD":
-        return encode.OK
-    return encode.EXECABORT if transaction.is_broken else encode.array([])
-
-
-# --- the answers ------------------------------------------------------------------------------------
-
-_BAD_NAME: Final = encode.error("ERR Client names cannot contain spaces, newlines or special characters.")
-
-
-def _is_printable(name: bytes) -> bool:
-    return all(33 <= byte <= 126 for byte in name)
-
-
-def _ping(_: SessionState, args: Args) -> bytes:
-    if len(args) > 2:
-        return encode.wrong_arity("ping")
-    return encode.bulk(args[1]) if len(args) == 2 else encode.PONG
-
-
-def _echo(_: SessionState, args: Args) -> bytes:
-    return encode.bulk(args[1])
-
-
-def _quit(state: SessionState, _: Args) -> bytes:
-    state.has_quit = True
-    return encode.OK
-
-
-def _auth(_: SessionState, args: Args) -> bytes:
-    if len(args) > 3:
-        return encode.error("ERR syntax error")
-    if len(args) == 3 and args[1] != b"default":
-        return encode.error("WRONGPASS invalid username-password pair or user is disabled.")
-    if len(args) == 3:
-        return encode.OK
-    return encode.error(
-        "ERR AUTH <password> called without any password configured for the default user. "
-        "Are you sure your configuration is correct?"
-    )
-
-
-def _select(state: SessionState, args: Args) -> bytes:
-    db = parse_integer(args[1])
-    if db is None:
-        return encode.error("ERR value is not an integer or out of range")
-    if db == state.db:
-        return encode.OK
-    return encode.not_supported(f"SELECT of a database other than {state.db}")
-
-
-def _reset(state: SessionState, _: Args) -> bytes:
-    state.protocol = 2
-    state.name = b""
-    state.transaction = None
-    return encode.RESET
-
-
-def _no_cluster(_: SessionState, __: Args) -> bytes:
-    return encode.error("ERR This instance has cluster support disabled")
-
-
-def _client_id(state: SessionState, _: Args) -> bytes:
-    return encode.integer(state.client_id)
-
-
-def _client_getname(state: SessionState, _: Args) -> bytes:
-    return encode.bulk(state.name) if state.name else encode.null(state.protocol)
-
-
-def _client_setname(state: SessionState, args: Args) -> bytes:
-    if not _is_printable(args[2]):
-        return _BAD_NAME
-    state.name = args[2]
-    return encode.OK
-
-
-def _client_setinfo(state: SessionState, args: Args) -> bytes:
-    option, value = args[2].upper(), args[3]
-    if option not in (b"LIB-NAME", b"LIB-VER"):
-        return encode.error(b"ERR Unrecognized option '%b'" % args[2])
-    if not _is_printable(value):
-        return encode.error(b"ERR %b cannot contain spaces, newlines or special characters." % args[2])
-    if option == b"LIB-NAME":
-        state.lib_name = value
-    else:
-        state.lib_version = value
-    return encode.OK
-
-
-def _client_info(state: SessionState, _: Args) -> bytes:
-    text = (
-        b"id=%d name=%b db=%d sub=0 psub=0 ssub=0 multi=%d resp=%d lib-name=%b lib-ver=%b\n"
-        % (
-            state.client_id, state.name, state.db,
-            -1 if state.transaction is None else len(state.transaction.queued),
-            state.protocol, state.lib_name, state.lib_version,
-        )
-    )  # fmt: skip
-    if state.protocol == 3:
-        return b"=%d\r\ntxt:%b\r\n" % (len(text) + 4, text)
-    return encode.bulk(text)
-
-
-def _client_switch(_: SessionState, args: Args) -> bytes:
-    if args[2].upper() not in (b"ON", b"OFF"):
-        return encode.error("ERR syntax error")
-    return encode.OK
-
-
-def _client_getredir(_: SessionState, __: Args) -> bytes:
-    return encode.integer(-1)
-
-
-_ANSWERS: Final[dict[str, Callable[[SessionState, Args], bytes]]] = {
-    "ping": _ping,
-    "echo": _echo,
-    "quit": _quit,
-    "auth": _auth,
-    "select": _select,
-    "reset": _reset,
-    "readonly": _no_cluster,
-    "readwrite": _no_cluster,
-    "asking": _no_cluster,
-    "client|id": _client_id,
-    "client|getname": _client_getname,
-    "client|setname": _client_setname,
-    "client|setinfo": _client_setinfo,
-    "client|info": _client_info,
-    "client|no-evict": _client_switch,
-    "client|no-touch": _client_switch,
-    "client|getredir": _client_getredir,
-}
+    return encode.OK if name == "DISCARD" else encode.EXECABORT

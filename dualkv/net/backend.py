@@ -91,3 +91,8 @@ class RedisBackend:
         """Take note that a connection is gone: *lost* without our will, or closed by us."""
         self._counters.connections[use] -= 1
         self._counters.events["lost" if lost else "closed"] += 1
+
+    def changed_use(self, before: str, now: str) -> None:
+        """Take note that a connection is used for something else."""
+        self._counters.connections[before] -= 1
+        self._counters.connections[now] += 1

@@ -22,8 +22,6 @@ class Connection:
     def __init__(self, sock: socket.socket, greeting: Greeting) -> None:
         self._sock = sock
         self.greeting = greeting
-        self.protocol = 2
-        """RESP version it speaks now; who sends ``HELLO`` on it keeps this up to date."""
         self._splitter = ReplySplitter()
 
     async def exchange(self, wire: bytes, reply_count: int) -> list[bytes]:

@@ -22,8 +22,10 @@ from typing import Final, Protocol
 import trio
 
 from dualkv.core.backoff import Backoff
-from dualkv.errors import BackendUnavailable, ReplyProtocolError
+from dualkv.core.context import Context, switches
+from dualkv.errors import BackendUnavailable, ConnectionLost, ReplyProtocolError
 from dualkv.net.backend import RedisBackend
+from dualkv.net.connection import Connection
 from dualkv.net.hub import ReadinessHub
 from dualkv.net.transport import RECEIVE_BYTES, Greeting, receive_some, send_some
 from dualkv.observe.metrics import PoolCounters
@@ -67,7 +69,7 @@ class LaneState(enum.Enum):
 
 
 class _Switch:
-    """Waits for the reply to a ``HELLO`` of ours."""
+    """Waits for the reply to a ``HELLO`` or ``SELECT`` of ours."""
 
     __slots__ = ("_refused", "missing")
 
@@ -110,8 +112,11 @@ class Lane:
         self._sock: socket.socket | None = None
         self._splitter = ReplySplitter()
         self._waiting: deque[Waiting] = deque()
-        self._protocol = 2  # behind everything that was submitted
-        self._other_protocol: list[tuple[bytes, Waiting]] = []
+        self._start_context = Context(db=backend.options.db)
+        self._context = self._start_context  # behind everything that was submitted
+        self._other_contexts: dict[Context, list[tuple[bytes, Waiting]]] = {}
+        self.dbs = {backend.options.db}
+        """Databases that are known to exist: a shared connection must not fail to select one."""
         self._unsent: list[bytes | memoryview] = []
         self._unsent_bytes = 0
         self.is_open = False
@@ -131,16 +136,16 @@ class Lane:
 
     # --- for those who send
 
-    def submit(self, wire: bytes, waiting: Waiting, protocol: int) -> None:
+    def submit(self, wire: bytes, waiting: Waiting, context: Context) -> None:
         """Send *wire*, whose replies go to *waiting*. The lane must be `LaneState.UP`.
 
-        A client that changes its protocol must have no reply outstanding: within a round, commands of the
-        other version may be overtaken.
+        A client that changes its context must have no reply outstanding: within a round, commands of
+        another context may be overtaken.
         """
-        if protocol != self._protocol:
-            if protocol not in self.greeting.protocols:  # the primary is another one than it was
-                return waiting.on_lost()
-            self._other_protocol.append((wire, waiting))
+        if context != self._context:
+            if context.protocol not in self.greeting.protocols or context.db not in self.dbs:
+                return waiting.on_lost()  # the primary is another one than it was
+            self._other_contexts.setdefault(context, []).append((wire, waiting))
         else:
             self._append(wire, waiting)
         if not self._flush_is_due:
@@ -155,15 +160,17 @@ class Lane:
         self._unsent.append(wire)
         self._unsent_bytes += len(wire)
 
-    def _switch_protocol(self) -> None:
-        self._protocol = 5 - self._protocol
-        self._append(command("HELLO", self._protocol), _Switch(self._on_switch_refused))
-        others, self._other_protocol = self._other_protocol, []
-        for wire, waiting in others:
-            self._append(wire, waiting)
+    def _switch_contexts(self) -> None:
+        others, self._other_contexts = self._other_contexts, {}
+        for context, submitted in others.items():
+            for request in switches(self._context, context):
+                self._append(request, _Switch(self._on_switch_refused))
+            self._context = context
+            for wire, waiting in submitted:
+                self._append(wire, waiting)
 
     def _on_switch_refused(self) -> None:
-        raise ReplyProtocolError("the primary refused to switch the RESP version")
+        raise ReplyProtocolError("the primary refused to switch the RESP version or the database")
 
     @property
     def is_idle(self) -> bool:
@@ -193,6 +200,7 @@ class Lane:
             while True:
                 try:
                     sock, self.greeting = await self._backend.open("lane")
+                    await self._forget_missing_dbs(sock)
                 except BackendUnavailable as error:
                     self._settle(LaneState.DOWN, str(error))
                     await trio.sleep(backoff.next_wait_seconds())
@@ -209,10 +217,30 @@ class Lane:
                 self._break("closed")
             self._settle(LaneState.CLOSED, "closed")
 
+    async def _forget_missing_dbs(self, sock: socket.socket) -> None:
+        """Select each database that clients use: the server may have fewer than before it went away."""
+        own = self._start_context.db
+        others = sorted(self.dbs - {own})
+        if not others:
+            return
+        requests = [command("SELECT", db) for db in [*others, own]]
+        try:
+            with trio.fail_after(self._backend.options.dial_timeout_seconds):
+                replies = await Connection(sock, self.greeting).exchange(b"".join(requests), len(requests))
+        except (ConnectionLost, ReplyProtocolError, trio.TooSlowError) as error:
+            sock.close()
+            self._backend.closed("lane", lost=True)
+            raise BackendUnavailable(str(error)) from None
+        except BaseException:
+            sock.close()
+            self._backend.closed("lane", lost=False)
+            raise
+        self.dbs = {own, *(db for db, reply in zip(others, replies, strict=False) if not is_error(reply))}
+
     def _start(self, sock: socket.socket) -> None:
         self._sock = sock
         self._splitter = ReplySplitter()
-        self._protocol = 2
+        self._context = self._start_context
         self._has_served = False
         self._broken = trio.Event()
         self._hub.register(sock, self)
@@ -255,8 +283,9 @@ class Lane:
         self._has_write_interest = False
         waiting, self._waiting = self._waiting, deque()
         self._counters.pending_requests -= sum(one.missing for one in waiting)
-        waiting.extend(one for _, one in self._other_protocol)
-        self._other_protocol = []
+        for submitted in self._other_contexts.values():
+            waiting.extend(one for _, one in submitted)
+        self._other_contexts = {}
         for one in waiting:
             one.on_lost()
         self._broken.set()
@@ -312,8 +341,8 @@ class Lane:
     def _flush(self) -> None:
         """Send what there is room for; ask the hub to call again if that is not all."""
         self._flush_is_due = False
-        if self._other_protocol:
-            self._switch_protocol()
+        if self._other_contexts:
+            self._switch_contexts()
         sock, unsent = self._sock, self._unsent
         if sock is None or not unsent:
             return None

@@ -16,23 +16,19 @@ disconnected.
 from __future__ import annotations
 
 import socket
+from collections.abc import Awaitable, Callable
 from typing import Final, cast
 
 import trio
 
+from dualkv.commands.keys import keys_of
 from dualkv.core.routing import ORDINARY, Plan, Route, plan_of
-from dualkv.core.session import (
-    SessionState,
-    answer,
-    hello_reply,
-    parse_hello,
-    switch_protocol,
-    transaction_reply,
-)
-from dualkv.core.transaction import queue_command
+from dualkv.core.session import Replies, SessionState
 from dualkv.errors import RequestProtocolError
 from dualkv.net.lane import LaneState
-from dualkv.net.transport import RECEIVE_BYTES, receive_some, send_some
+from dualkv.net.operations import ClientOperations
+from dualkv.net.special import SpecialCommands
+from dualkv.net.transport import RECEIVE_BYTES, address_of, receive_some, send_some
 from dualkv.net.waiting import ClientBatch, TransactionBlock
 from dualkv.net.writer import DualWriter
 from dualkv.resp import encode
@@ -43,11 +39,6 @@ __all__ = ["ClientSession"]
 _POLITE_CLOSE_SECONDS: Final = 1.0
 _SLOW_READER_BYTES: Final = 64 * 1024
 """Unread replies from which on a client is not read."""
-
-_ACT_AT_ONCE: Final = frozenset({"MULTI", "EXEC", "DISCARD", "WATCH", "RESET", "QUIT"})
-"""Not queued inside a transaction."""
-
-_SWITCHES_PROTOCOL: Final = frozenset({"HELLO", "RESET"})
 
 
 class ClientSession:
@@ -60,12 +51,29 @@ class ClientSession:
     """
 
     def __init__(self, sock: socket.socket, writer: DualWriter, client_id: int) -> None:
-        self.state = SessionState(client_id)
+        db = writer.primary.options.db
+        self.state = SessionState(
+            client_id,
+            db,
+            first_db=db,
+            user=writer.users.initial(),
+            address=address_of(sock.getpeername),
+            local_address=address_of(sock.getsockname),
+            connected_at=writer.clock(),
+        )
+        self.operations = ClientOperations(writer, self.state)
+        self._special = SpecialCommands(self, writer)
         self._sock = sock
         self._writer = writer
         self._lane = writer.lane
+        self._fence = writer.fence
         self._hub = writer.hub
         self._parser = RequestParser()
+        self._context = self.state.context
+        self._is_plain = self.state.is_plain
+        """Whether ordinary commands need no second look; `_refresh` keeps this."""
+        self._is_mute = False
+        self._operation: Callable[[], Awaitable[bytes]] | None = None
         self._held_back: list[Request] = []
         self._outstanding = 0
         self._max_outstanding = writer.config.client_outstanding
@@ -88,6 +96,7 @@ class ClientSession:
     async def run(self) -> None:
         """Serve the client until it leaves, quits, misbehaves or is drained; close the socket."""
         self._hub.register(self._sock, self)
+        self._writer.clients[self.state.client_id] = self
         try:
             while not self._is_finished():
                 await self._wakeup.wait()
@@ -98,9 +107,13 @@ class ClientSession:
                     await self._writer.wait_lane()
                     self._wants_lane = False
                     self._resume()
+                if self._operation is not None:
+                    await self._carry_out(self._operation)
         finally:
+            del self._writer.clients[self.state.client_id]
             self._hub.unregister(self._sock)
             is_aborted, self._is_aborted = self._is_aborted, True
+            self._special.close()
             try:
                 if not is_aborted:
                     with trio.move_on_after(_POLITE_CLOSE_SECONDS, shield=True):
@@ -108,18 +121,35 @@ class ClientSession:
             finally:
                 self._sock.close()
 
+    async def _carry_out(self, operation: Callable[[], Awaitable[bytes]]) -> None:
+        """Wait for an operation, answer, and go on with what has been held back."""
+        reply = await self.operations.run(operation)
+        self._operation = None
+        if reply and not self._is_aborted:
+            self.answer(reply)
+        self._settle_replies()
+        self._refresh()
+        self._resume()
+
     def drain(self) -> None:
-        """Answer what has been sent so far, then close."""
+        """Answer what has been sent so far, then close. Who waits for an element gets an error."""
+        self.operations.drain()
+        if self.state.subscriptions:
+            self._abort("drained")
         try:
             self._sock.shutdown(socket.SHUT_RD)  # the kernel still hands out what it has
         except OSError:
             self._abort("gone")
 
+    def kill(self) -> None:
+        """Close it, as another client has asked for."""
+        self._abort("killed")
+
     def _is_finished(self) -> bool:
         """Whether nothing is left to be read, executed or sent."""
         if self._is_aborted:
             return True
-        is_done = not (self._outstanding or self._held_back or self._unsent)
+        is_done = not (self._outstanding or self._held_back or self._unsent or self._operation)
         return self._has_ended and is_done
 
     async def _close_politely(self) -> None:
@@ -138,6 +168,7 @@ class ClientSession:
         if not self._is_aborted:
             self._is_aborted = True
             self._writer.metrics.client_disconnects[reason] += 1
+            self.operations.leave()
             self._wakeup.set()
 
     # --- from the client
@@ -160,15 +191,19 @@ class ClientSession:
                 self._execute(requests)
                 if self._held_back and not self._outstanding:
                     self._resume()  # all were answered here: no reply will call
+            if self._operation is not None:
+                self._update_interest()
         if not data or self._parser.has_failed:
-            self._end_input()
+            if self._operation is not None:
+                self.operations.leave()
+            self.end_input()
 
     def on_failure(self, error: Exception) -> None:
         """A bug of ours in serving this client: end it, and let the session's boundary report it."""
         self._error = error
         self._abort("internal error")
 
-    def _end_input(self) -> None:
+    def end_input(self) -> None:
         """Read nothing more; close when everything so far is answered."""
         self._has_ended = True
         self._update_interest()
@@ -182,7 +217,7 @@ class ClientSession:
             try:
                 self._parser.feed(b"")
             except RequestProtocolError as error:
-                self._answer(encode.error(str(error)))
+                self.answer(encode.error(str(error)))
         self._wakeup.set()
 
     # --- executing
@@ -193,44 +228,100 @@ class ClientSession:
         Returns:
             How many were executed.
         """
-        if self._lane.is_open and not self._unsent:
+        if self._is_plain and self._lane.is_open and not self._unsent and not self._fence.is_up:
             limit = self._max_outstanding - self._outstanding  # until `replied`
+            if len(requests) <= limit:
+                ordinary = [ORDINARY.get(request.args[0]) for request in requests]
+                if None not in ordinary:
+                    self.send(requests, cast("list[Plan]", ordinary))
+                    return len(requests)
         else:
             limit = self._limit_now()
-        if len(requests) <= limit and self.state.transaction is None:
-            ordinary = [ORDINARY.get(request.args[0]) for request in requests]
-            if None not in ordinary:
-                self._submit(requests, cast("list[Plan]", ordinary))
-                return len(requests)
         run: list[Request] = []
         plans: list[Plan] = []
         done = 0
         for request in requests:
             if done >= limit:
                 break
-            plan = plan_of(request.args)
-            if plan.route is Route.LANE and self.state.transaction is None:
+            plan = self._plan_of(request)
+            if self._fence.is_up and self._is_fenced(request, plan):
+                break
+            if self._is_plain and plan.route is Route.LANE:
                 run.append(request)
                 plans.append(plan)
             else:
                 if run:
-                    self._submit(run, plans)
+                    self.send(run, plans)
                     run, plans = [], []
                 if not self._execute_special(request, plan):
                     break
                 if self._has_ended:  # QUIT: what follows is not executed
                     return len(requests)
+                if self._operation is not None or self._skips_one:
+                    limit = 0
             done += 1
         if run:
-            self._submit(run, plans)
+            self.send(run, plans)
         if done < len(requests):
             self._held_back += requests[done:]
             self._update_interest()
         return done
 
+    def _plan_of(self, request: Request) -> Plan:
+        plan = plan_of(request.args)
+        if plan.route is Route.UNKNOWN:
+            return self._writer.vocabulary.plan(request.args[0]) or plan
+        return plan
+
+    def _is_fenced(self, request: Request, plan: Plan) -> bool:
+        """Return whether a command has to wait for a transaction on another connection."""
+        transaction = self.state.transaction
+        if transaction is not None:
+            if plan.spec.name != "EXEC":
+                return False
+            keys = transaction.keys()
+        else:
+            keys = keys_of(plan.spec, request.args)
+        if not self._fence.blocks(keys):
+            return False
+        self._fence.when_free(keys, self._resume)
+        return True
+
+    def _execute_special(self, request: Request, plan: Plan) -> bool:
+        """Execute a command that needs a second look; False if it has to wait."""
+        if self.state.replies is Replies.SKIP:
+            if self._outstanding:
+                return False
+            self._is_mute = True
+            self.state.replies = Replies.ON
+        if not self._special.execute(request, plan):
+            return False
+        self._settle_replies()
+        self._refresh()
+        return True
+
+    @property
+    def _skips_one(self) -> bool:
+        """Whether a command is being executed that is not to be answered, though the next one is."""
+        return self._is_mute and self.state.replies is not Replies.OFF
+
+    def _settle_replies(self) -> None:
+        """Be as mute as ``CLIENT REPLY`` wants, once what was not to be answered is over."""
+        if self.state.replies is Replies.OFF:
+            self._is_mute = True
+        elif not self._outstanding and self._operation is None:
+            self._is_mute = False
+
+    def _refresh(self) -> None:
+        """Take note of what a command has changed."""
+        self._context = self.state.context
+        self._is_plain = self.state.is_plain and not self._is_mute and self._operation is None
+
     def _limit_now(self) -> int:
         """Return how many commands may be executed now; if none, somebody will call `_resume`."""
         lane = self._lane
+        if self._operation is not None or self._skips_one:
+            return 0
         if lane.state is LaneState.CONNECTING:
             self._wants_lane = True
             self._wakeup.set()
@@ -252,78 +343,48 @@ class ClientSession:
         if self._has_ended:
             self._say_last_words()
 
-    def _submit(self, requests: list[Request], plans: list[Plan]) -> None:
+    # --- for those who execute
+
+    def send(self, requests: list[Request], plans: list[Plan]) -> None:
         """Send ordinary commands to the primary."""
         if self._lane.state is not LaneState.UP:
-            return self._answer(encode.PRIMARY_UNREACHABLE * len(requests))
-        protocol = self.state.protocol
-        batch = ClientBatch(self._writer, protocol, self, requests, plans)
+            return self.answer(encode.PRIMARY_UNREACHABLE * len(requests))
+        batch = ClientBatch(self._writer, self._context, self, requests, plans)
+        wire = requests[0].raw if len(requests) == 1 else b"".join([request.raw for request in requests])
         self._outstanding += len(requests)
         self._last = batch
-        wire = requests[0].raw if len(requests) == 1 else b"".join([request.raw for request in requests])
-        self._lane.submit(wire, batch, protocol)
+        self._lane.submit(wire, batch, self._context)
 
-    def _execute_special(self, request: Request, plan: Plan) -> bool:
-        """Execute what is not simply sent to the primary.
-
-        Returns:
-            False if it has to wait until nothing is outstanding.
-        """
-        state, args, spec = self.state, request.args, plan.spec
-        if plan.route is Route.HANG_UP:
-            state.has_quit = True
-            self._end_input()
-        elif state.transaction is not None and spec.name not in _ACT_AT_ONCE:
-            self._answer(queue_command(state.transaction, plan, request))
-        elif spec.subcommands and len(args) > 1:
-            self._answer(encode.unknown_subcommand(args))
-        elif not spec.takes(len(args)):
-            if state.transaction is not None:
-                state.transaction.is_broken = True
-            self._answer(encode.wrong_arity(spec.label))
-        elif plan.route is Route.TRANSACTION:
-            self._execute_transaction(spec.name, plan)
-        elif plan.route is Route.REFUSED:
-            self._answer(encode.refused(spec.name))
-        elif plan.route is Route.UNSUPPORTED:
-            self._answer(encode.not_supported(spec.name))
-        elif spec.name in _SWITCHES_PROTOCOL and self._outstanding:
-            return False
-        elif spec.name == "HELLO":
-            self._answer(self._hello(args))
-        else:
-            self._answer(answer(state, args, spec.label))
-            if state.has_quit:
-                self._end_input()
-        return True
-
-    def _hello(self, args: tuple[bytes, ...]) -> bytes:
-        greeting = self._lane.greeting
-        hello = parse_hello(self.state, args, greeting.protocols)
-        if isinstance(hello, bytes):
-            return hello
-        switch_protocol(self.state, hello)
-        return hello_reply(self.state, greeting.hello.get(hello.protocol, {}))
-
-    def _execute_transaction(self, name: str, plan: Plan) -> None:
-        """MULTI, EXEC, DISCARD, UNWATCH."""
-        reply = transaction_reply(self.state, name)
-        if reply is not None:
-            return self._answer(reply)
-        transaction, self.state.transaction = self.state.transaction, None
-        assert transaction is not None
-        if self._lane.state is not LaneState.UP:
-            return self._answer(encode.PRIMARY_UNREACHABLE)
-        protocol = self.state.protocol
-        block = TransactionBlock(self._writer, protocol, self, plan, transaction.queued)
+    def submit(self, wire: bytes, waiting: ClientBatch | TransactionBlock) -> None:
+        """Send something on the lane that the client gets one reply to. The lane must be up."""
         self._outstanding += 1
-        self._last = block
-        self._lane.submit(transaction.wire(), block, protocol)
+        self._last = waiting
+        self._lane.submit(wire, waiting, self._context)
+
+    @property
+    def has_outstanding(self) -> bool:
+        """Whether a reply to the client is missing."""
+        return self._outstanding > 0
+
+    def begin(self, operation: Callable[[], Awaitable[bytes]]) -> None:
+        """Let the session's task carry out an operation; what comes meanwhile is held back."""
+        self._operation = operation
+        self._wakeup.set()
+
+    def unmute(self) -> None:
+        """Answer again, whatever was said before."""
+        self._is_mute = False
+
+    def put_back(self, request: Request) -> None:
+        """Execute a request after all, before everything that is held back."""
+        self._held_back.insert(0, request)
 
     # --- to the client
 
-    def _answer(self, data: bytes) -> None:
+    def answer(self, data: bytes) -> None:
         """Send a local answer, behind the replies to everything before it."""
+        if self._is_mute:
+            return
         if self._last is not None:
             self._last.trailer += data
         else:
@@ -336,12 +397,25 @@ class ClientSession:
             self._last = None
         if self._is_aborted:
             return
-        self._send(data)
+        if not self._is_mute:
+            self._send(data)
+        elif not self._outstanding:
+            self._settle_replies()
+            self._refresh()
         if self._held_back:
             if self._outstanding <= self._max_outstanding // 2:
                 self._resume()
         elif self._has_ended and not self._outstanding:
             self._wakeup.set()
+
+    def deliver(self, message: bytes, message3: bytes) -> None:
+        """Pass on a message of a channel, as RESP2 and as RESP3 write it."""
+        if not self._is_aborted:
+            self._send(message3 if self.state.protocol == 3 else message)
+
+    def on_upstream_lost(self) -> None:
+        """Messages may have been missed: the client has to know."""
+        self._abort("subscriptions lost")
 
     def _send(self, data: bytes) -> None:
         if self._unsent:
@@ -386,7 +460,9 @@ class ClientSession:
         """Tell the hub what to wait for: nothing more to read while something is held back."""
         if self._is_aborted:
             return
-        reads = not (self._has_ended or self._held_back or self._unsent_bytes > _SLOW_READER_BYTES)
+        # While an operation waits, somebody must notice that the client leaves.
+        held_back = len(self._held_back) > self._max_outstanding if self._operation else self._held_back
+        reads = not (self._has_ended or held_back or self._unsent_bytes > _SLOW_READER_BYTES)
         interest = (reads, bool(self._unsent))
         if interest != self._interest:
             self._interest = interest

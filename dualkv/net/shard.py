@@ -15,11 +15,13 @@ import attrs
 import trio
 
 from dualkv.core.backoff import Backoff
+from dualkv.core.context import Context, switches
 from dualkv.core.ledger import DropReason, Queue
 from dualkv.core.mirror import StreamItem
 from dualkv.errors import BackendUnavailable, ConnectionLost, ReplyProtocolError
 from dualkv.net.connection import Connection
 from dualkv.resp.encode import command
+from dualkv.resp.replies import is_error
 
 if TYPE_CHECKING:
     from dualkv.net.stream import SecondaryStream
@@ -34,6 +36,8 @@ _IDLE_SECONDS: Final = 0.1
 _LINGER_SECONDS: Final = 0.003
 """After the first item, wait so long for more: a batch costs 100 µs, however small it is."""
 _IDLE_CHECK_SECONDS: Final = 1.0
+_UNKNOWN_DB: Final = -1
+"""Behind a transaction that selects: whatever comes next has to select."""
 
 _log = logging.getLogger("dualkv.stream")
 
@@ -66,6 +70,12 @@ class Shard:
         self._waiting: deque[Entry] = deque()
         self._is_at_end = False
         self._connection: Connection | None = None
+        self._context = Context()
+        """What the connection is set to."""
+        self._dbs: dict[int, bool] = {}
+        """Databases, and whether the secondary has them, as far as that is known."""
+        self._usable: set[Context] = set()
+        """Contexts of items that were looked at and found possible."""
         self._last_exchange = 0.0
         self._backoff = Backoff()
         self._has_failed = False  # since the last batch that was answered
@@ -119,9 +129,14 @@ class Shard:
         assert self._connection is not None
         if self._was_idle() and self._connection.is_stale():
             self._disconnect(lost=True)
-        elif self._waiting and isinstance(head := self._waiting[0], Rendezvous):
-            await self._meet(head)
-        elif batch := self._next_batch():
+            return None
+        if self._waiting:
+            head = self._waiting[0]
+            if not await self._look_for_db(head.item if isinstance(head, Rendezvous) else head):
+                return None
+            if isinstance(head, Rendezvous):
+                return await self._meet(head)
+        if batch := self._next_batch():
             await self._send_batch(batch)
 
     def _was_idle(self) -> bool:
@@ -182,6 +197,10 @@ class Shard:
             self._has_failed = True
             return False
         self._connection = Connection(sock, greeting)
+        own = stream.backend.options.db
+        self._context = Context(db=own)
+        self._dbs = {own: True}
+        self._usable.clear()
         return True
 
     def _disconnect(self, *, lost: bool) -> None:
@@ -194,8 +213,6 @@ class Shard:
 
     def _next_batch(self) -> list[StreamItem]:
         """Take what goes out next, up to a rendezvous; drop what is too old."""
-        assert self._connection is not None
-        protocols = self._connection.greeting.protocols
         stream, waiting = self._stream, self._waiting
         now = stream.clock()
         young = now - stream.shortest_timeout_seconds  # what was offered later needs no closer look
@@ -209,8 +226,10 @@ class Shard:
                 stream.drop(item, DropReason.EXPIRED)
             elif item.expected is not None and stream.sheds(item, now):
                 stream.drop(item, DropReason.SHED)
-            elif item.protocol not in protocols:
-                stream.drop(item, DropReason.NOT_SPOKEN)
+            elif item.context not in self._usable and stream.db_for(item) not in self._dbs:
+                break
+            elif item.context not in self._usable and (refusal := self._refusal(item)) is not None:
+                stream.drop(item, refusal)
             else:
                 size += len(item.request.raw)
                 if size > _MAX_BATCH_BYTES and batch:
@@ -252,16 +271,41 @@ class Shard:
         try:
             if self._is_expired(rendezvous.item, self._stream.clock()):
                 self._stream.drop(rendezvous.item, DropReason.EXPIRED)
-            elif not self._speaks(rendezvous.item.protocol):
-                self._stream.drop(rendezvous.item, DropReason.NOT_SPOKEN)
+            elif (refusal := self._refusal(rendezvous.item)) is not None:
+                self._stream.drop(rendezvous.item, refusal)
             else:
                 await self._send_batch([rendezvous.item])
         finally:
             rendezvous.is_over.set()
 
-    def _speaks(self, protocol: int) -> bool:
+    def _refusal(self, item: StreamItem) -> DropReason | None:
+        """Return why the secondary cannot take *item*, if it cannot. Its database must be known."""
         assert self._connection is not None
-        return protocol in self._connection.greeting.protocols
+        if not self._dbs[self._stream.db_for(item)]:
+            return DropReason.NO_SUCH_DB
+        if item.context.protocol in self._connection.greeting.protocols:
+            self._usable.add(item.context)
+        elif item.expected is not None:  # of a write nobody reads the reply
+            return DropReason.NOT_SPOKEN
+        return None
+
+    async def _look_for_db(self, item: StreamItem) -> bool:
+        """Find out whether the secondary has an item's database; return whether it could be asked."""
+        db = self._stream.db_for(item)
+        if db in self._dbs:
+            return True
+        assert self._connection is not None
+        try:
+            with trio.fail_after(self._stream.read_timeout_seconds):
+                (reply,) = await self._connection.exchange(command("SELECT", db), 1)
+        except (ConnectionLost, ReplyProtocolError, trio.TooSlowError):
+            self._has_failed = True
+            self._disconnect(lost=True)
+            return False
+        self._dbs[db] = not is_error(reply)
+        if self._dbs[db]:
+            self._context = self._context._replace(db=db)
+        return True
 
     async def _send_batch(self, batch: list[StreamItem]) -> None:
         """Send a batch, wait for its replies, and have every item accounted for."""
@@ -301,7 +345,8 @@ class Shard:
     async def _exchange(self, batch: list[StreamItem]) -> Sequence[bytes]:
         """Send a batch; return the frame that tells each item's outcome.
 
-        Where a shadow read wants another RESP version, a ``HELLO`` switches the connection between two items.
+        Where an item belongs to another database, or a shadow read wants another RESP version, the
+        connection is switched between two items.
         """
         connection = self._connection
         assert connection is not None
@@ -309,17 +354,25 @@ class Shard:
         outcomes: list[int] = []  # positions among the replies, if they are not simply one per item
         expected = 0
         for item in batch:
-            if item.protocol != connection.protocol and item.expected is not None:
-                connection.protocol = item.protocol
-                pieces.append(command("HELLO", item.protocol))
-                expected += 1
+            if item.context != self._context:
+                before = self._switches_to(item)
+                pieces += before
+                expected += len(before)
             pieces.append(item.request.raw)
+            if item.selects:
+                self._context = self._context._replace(db=_UNKNOWN_DB)
             expected += item.reply_count
             outcomes.append(expected - 1)
         frames = await connection.exchange(b"".join(pieces), expected)
         if expected == len(batch):
             return frames
         return [frames[position] for position in outcomes]
+
+    def _switches_to(self, item: StreamItem) -> list[bytes]:
+        """Return what has to be sent before *item*. The RESP version matters where the reply is compared."""
+        protocol = self._context.protocol if item.expected is None else item.context.protocol
+        before, self._context = self._context, Context(protocol, self._stream.db_for(item))
+        return switches(before, self._context)
 
     def abandon(self) -> None:
         """Drop everything that still waits: the drain's time is over."""

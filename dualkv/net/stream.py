@@ -30,6 +30,7 @@ from dualkv.observe.metrics import ProxyMetrics, bucket_of
 __all__ = ["SecondaryStream"]
 
 _DROP_LOG_SECONDS: Final = 5.0
+_BOTH: Final = ("primary", "secondary")
 
 _log = logging.getLogger("dualkv.stream")
 
@@ -59,6 +60,7 @@ class SecondaryStream:
         report_failure: Callable[[Exception], None],
     ) -> None:
         self.backend = backend
+        self._paired_dbs = {config.backend_options(which).db: backend.options.db for which in _BOTH}
         self.clock = clock
         self.timeouts_seconds = {
             Queue.WRITE: config.secondary_timeout_seconds,
@@ -157,6 +159,10 @@ class SecondaryStream:
         if keys is None:
             return range(count)
         return {zlib.crc32(key) % count for key in keys} or (0,)
+
+    def db_for(self, item: StreamItem) -> int:
+        """Return where an item belongs on the secondary: the same database, unless the settings pair two."""
+        return self._paired_dbs.get(item.context.db, item.context.db)
 
     # --- accounting
 

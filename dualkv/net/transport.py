@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Callable
+from typing import Any
 
 import attrs
 import trio
@@ -18,7 +20,16 @@ from dualkv.errors import BackendUnavailable, ConnectionLost, ReplyProtocolError
 from dualkv.resp.encode import command
 from dualkv.resp.replies import ReplySplitter, elements_of, is_error, value_of
 
-__all__ = ["RECEIVE_BYTES", "Greeting", "close_socket", "dial", "receive_some", "send_all", "send_some"]
+__all__ = [
+    "RECEIVE_BYTES",
+    "Greeting",
+    "address_of",
+    "close_socket",
+    "dial",
+    "receive_some",
+    "send_all",
+    "send_some",
+]
 
 RECEIVE_BYTES = 65536
 
@@ -34,6 +45,15 @@ class Greeting:
     def protocols(self) -> frozenset[int]:
         """The RESP versions that it speaks. RESP2 needs no ``HELLO``."""
         return frozenset({2, *self.hello})
+
+
+def address_of(ask: Callable[[], Any]) -> bytes:
+    """Return ``host:port`` as a socket's ``getpeername`` or ``getsockname`` says; empty if it is gone."""
+    try:
+        answer = ask()
+    except OSError:
+        return b""
+    return b"%b:%d" % (answer[0].encode(), answer[1]) if isinstance(answer, tuple) else str(answer).encode()
 
 
 def receive_some(sock: socket.socket, max_bytes: int = RECEIVE_BYTES) -> bytes | None:

@@ -6,23 +6,26 @@ write enters the secondary stream, a read becomes a shadow read with the reply t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
+from dualkv.core.context import Context
 from dualkv.core.ledger import Queue
 from dualkv.core.mirror import StreamItem, transaction_item
 from dualkv.core.routing import Plan
+from dualkv.core.transaction import Transaction
 from dualkv.errors import ConnectionLost
 from dualkv.observe.metrics import bucket_of
-from dualkv.resp.encode import OUTCOME_UNKNOWN
+from dualkv.resp.encode import OUTCOME_UNKNOWN, array
 from dualkv.resp.replies import elements_of, is_error
 from dualkv.resp.requests import Request
 
 if TYPE_CHECKING:
     from dualkv.net.writer import DualWriter
 
-__all__ = ["ClientBatch", "Receiver", "SingleCall", "TransactionBlock"]
+__all__ = ["Barrier", "Call", "ClientBatch", "CorrectedCall", "Receiver", "SingleCall", "TransactionBlock"]
 
 _ARRAY: Final = b"*~%>"
 _ERROR: Final = frozenset(b"-!")
@@ -38,11 +41,11 @@ class Receiver(Protocol):
 class _Timed:
     """Books the replies of requests that left together."""
 
-    __slots__ = ("_attempt", "_protocol", "_sent_at", "_writer")
+    __slots__ = ("_attempt", "_context", "_sent_at", "_writer")
 
-    def __init__(self, writer: DualWriter, protocol: int, attempt: int = 0) -> None:
+    def __init__(self, writer: DualWriter, context: Context, attempt: int = 0) -> None:
         self._writer = writer
-        self._protocol = protocol
+        self._context = context
         self._attempt = attempt
         self._sent_at = writer.clock()
 
@@ -57,9 +60,9 @@ class _Timed:
             writer.count_error(plan, counters)
         elif writer.stream is not None:
             if plan.queue is not None:
-                item = StreamItem(plan, plan.queue, request, now)
+                item = StreamItem(plan, plan.queue, request, now, self._context)
             elif plan.comparator is not None and writer.shadows:
-                item = StreamItem(plan, Queue.SHADOW, request, now, frame, self._protocol, self._attempt)
+                item = StreamItem(plan, Queue.SHADOW, request, now, self._context, frame, self._attempt)
             else:
                 return
             writer.stream.offer([item])
@@ -73,12 +76,12 @@ class ClientBatch(_Timed):
     def __init__(
         self,
         writer: DualWriter,
-        protocol: int,
+        context: Context,
         receiver: Receiver,
         requests: list[Request],
         plans: list[Plan],
     ) -> None:
-        super().__init__(writer, protocol)
+        super().__init__(writer, context)
         self.missing = len(requests)
         self._receiver = receiver
         self._requests = requests
@@ -118,15 +121,15 @@ class ClientBatch(_Timed):
     def _mirror(self, plans: list[Plan], requests: list[Request], frames: list[bytes], now: float) -> None:
         """Put what was executed into the secondary stream."""
         writer = self._writer
-        shadows, protocol = writer.shadows, self._protocol
+        shadows, context = writer.shadows, self._context
         items: list[StreamItem] = []
         for plan, request, frame in zip(plans, requests, frames, strict=False):
             if frame[0] in _ERROR:
                 continue
             if plan.queue is not None:
-                items.append(StreamItem(plan, plan.queue, request, now))
+                items.append(StreamItem(plan, plan.queue, request, now, context))
             elif shadows and plan.comparator is not None:
-                items.append(StreamItem(plan, Queue.SHADOW, request, now, frame, protocol))
+                items.append(StreamItem(plan, Queue.SHADOW, request, now, context, frame))
         if items:
             assert writer.stream is not None
             writer.stream.offer(items)
@@ -138,48 +141,98 @@ class ClientBatch(_Timed):
         self._receiver.replied(missing, OUTCOME_UNKNOWN * missing + self.trailer)
 
 
-class TransactionBlock(_Timed):
-    """A client's MULTI … EXEC, sent as one block. The client sees the reply of EXEC only."""
+class CorrectedCall(ClientBatch):
+    """One command of a client whose reply is not the primary's alone."""
 
-    __slots__ = ("_exec_plan", "_queued", "_receiver", "missing", "trailer")
+    __slots__ = ("_correct",)
 
     def __init__(
         self,
         writer: DualWriter,
-        protocol: int,
+        context: Context,
+        receiver: Receiver,
+        request: Request,
+        plan: Plan,
+        correct: Callable[[bytes], bytes],
+    ) -> None:
+        super().__init__(writer, context, receiver, [request], [plan])
+        self._correct = correct
+
+    def on_replies(self, frames: list[bytes], now: float) -> None:
+        """Correct the reply, then go on as with any."""
+        super().on_replies([self._correct(frames[0])], now)
+
+
+class TransactionBlock(_Timed):
+    """A client's MULTI … EXEC, sent as one block. The client sees the reply of EXEC only.
+
+    Args:
+        writer: Where it is counted and mirrored.
+        context: Where it is executed.
+        receiver: Who gets the reply.
+        exec_plan: The plan of EXEC.
+        transaction: What is executed.
+        behind: Replies that follow EXEC's and concern nobody.
+        finish: Puts local answers among the results; None if there are none.
+    """
+
+    __slots__ = (
+        "_behind",
+        "_exec_plan",
+        "_finish",
+        "_receiver",
+        "_result",
+        "_transaction",
+        "missing",
+        "trailer",
+    )
+
+    def __init__(
+        self,
+        writer: DualWriter,
+        context: Context,
         receiver: Receiver,
         exec_plan: Plan,
-        queued: list[tuple[Plan, Request]],
+        transaction: Transaction,
+        behind: int = 0,
+        finish: Callable[[list[bytes]], list[bytes]] | None = None,
     ) -> None:
-        super().__init__(writer, protocol)
+        super().__init__(writer, context)
         self._receiver = receiver
         self._exec_plan = exec_plan
-        self._queued = queued
-        self.missing = len(queued) + 2
+        self._transaction = transaction
+        self._behind = behind
+        self._finish = finish
+        self._result = b""
+        self.missing = len(transaction.queued) + 2 + behind
         self.trailer = b""
 
     def on_replies(self, frames: list[bytes], now: float) -> None:
-        """Wait for EXEC's reply; then book the commands by its elements."""
+        """Wait for EXEC's reply and what is behind it; then book the commands by its elements."""
+        position = self.missing - 1 - self._behind
+        if 0 <= position < len(frames):
+            self._result = frames[position]
         self.missing -= len(frames)
         if self.missing:
             return
-        result = frames[-1]
-        self._book(self._exec_plan, self._queued[0][1] if self._queued else _NO_REQUEST, result, now)
-        if result[0] in _ARRAY and (results := elements_of(result)):
-            self._mirror(results, now)
-        self._receiver.replied(1, result + self.trailer)
+        self._receiver.replied(1, self.settle(self._result, now) + self.trailer)
 
-    def _mirror(self, results: list[bytes], now: float) -> None:
-        writer = self._writer
-        for (plan, _), element in zip(self._queued, results, strict=True):
+    def settle(self, result: bytes, now: float) -> bytes:
+        """Book and mirror what EXEC answered; return what the client gets."""
+        self._book(self._exec_plan, EXEC_REQUEST, result, now)
+        if result[0] not in _ARRAY or not (results := elements_of(result)):
+            return result
+        writer, queued = self._writer, self._transaction.queued
+        for (plan, _), element in zip(queued, results, strict=True):
             counters = writer.answering.by_command[plan.index]
             counters.counts[0] += 1
             if is_error(element):
                 writer.count_error(plan, counters)
         if writer.stream is not None:
-            item = transaction_item(self._exec_plan, self._queued, results, now)
+            item = transaction_item(self._exec_plan, queued, results, now, self._context)
             if item is not None:
                 writer.stream.offer([item])
+        return result if self._finish is None else array(self._finish(results))
 
     def on_lost(self) -> None:
         """Tell the client that the outcome is unknown."""
@@ -187,7 +240,59 @@ class TransactionBlock(_Timed):
         self._receiver.replied(1, OUTCOME_UNKNOWN + self.trailer)
 
 
-_NO_REQUEST: Final = Request((b"EXEC",), b"")
+EXEC_REQUEST: Final = Request((b"EXEC",), b"")
+
+
+class Call:
+    """Requests of dualkv's own; a task waits for their replies."""
+
+    __slots__ = ("_done", "_frames", "missing")
+
+    def __init__(self, missing: int = 1) -> None:
+        self.missing = missing
+        self._frames: list[bytes] = []
+        self._done = trio.Event()
+
+    def on_replies(self, frames: list[bytes], now: float) -> None:  # noqa: ARG002 - as `Waiting`
+        """Take replies; wake the task when all are there."""
+        self._frames += frames
+        self.missing -= len(frames)
+        if not self.missing:
+            self._done.set()
+
+    def on_lost(self) -> None:
+        """Wake the task."""
+        self._done.set()
+
+    async def wait(self) -> list[bytes]:
+        """Return the raw replies.
+
+        Raises:
+            ConnectionLost: The lane broke: the outcome is unknown.
+        """
+        await self._done.wait()
+        if self.missing:
+            raise ConnectionLost("the lane to the primary was lost: the outcome is unknown")
+        return self._frames
+
+
+class Barrier:
+    """A ``PING`` on the lane: its reply proves that all replies to what was sent before have been seen."""
+
+    __slots__ = ("_passed", "missing")
+
+    def __init__(self, passed: Callable[[], None]) -> None:
+        self.missing = 1
+        self._passed = passed
+
+    def on_replies(self, frames: list[bytes], now: float) -> None:  # noqa: ARG002 - as `Waiting`
+        """Everything before it has been answered."""
+        self.missing = 0
+        self._passed()
+
+    def on_lost(self) -> None:
+        """Everything before it is lost: nothing of it will be answered any more."""
+        self._passed()
 
 
 class SingleCall(_Timed):
@@ -196,9 +301,9 @@ class SingleCall(_Timed):
     __slots__ = ("_done", "_frame", "_plan", "missing", "request")
 
     def __init__(
-        self, writer: DualWriter, protocol: int, plan: Plan, request: Request, attempt: int = 0
+        self, writer: DualWriter, context: Context, plan: Plan, request: Request, attempt: int = 0
     ) -> None:
-        super().__init__(writer, protocol, attempt)
+        super().__init__(writer, context, attempt)
         self._plan = plan
         self.request = request
         self._done = trio.Event()

@@ -12,18 +12,26 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import trio
 
 from dualkv.commands.classify import CommandCategory, classify_command
+from dualkv.commands.keys import keys_of
 from dualkv.config import ProxyConfig
+from dualkv.core.auth import users_from
+from dualkv.core.context import Context
+from dualkv.core.fence import KeyFence
 from dualkv.core.mirror import StreamItem
 from dualkv.core.modes import mode_plan
 from dualkv.core.routing import Plan, Route, plan_of
+from dualkv.core.vocabulary import Vocabulary
 from dualkv.errors import BackendUnavailable, ConnectionLost
 from dualkv.net.backend import RedisBackend
 from dualkv.net.hub import ReadinessHub
 from dualkv.net.lane import Lane, LaneState
+from dualkv.net.lease import LeasePool
+from dualkv.net.pubsub import SharedSubscriptions
 from dualkv.net.shadow import ShadowReader
 from dualkv.net.stream import SecondaryStream
 from dualkv.net.waiting import SingleCall
@@ -33,6 +41,9 @@ from dualkv.observe.sentry import SentryReporter
 from dualkv.resp.encode import command
 from dualkv.resp.replies import is_error
 from dualkv.resp.requests import Request
+
+if TYPE_CHECKING:
+    from dualkv.net.session import ClientSession
 
 __all__ = ["DualWriter", "open_writer"]
 
@@ -68,7 +79,16 @@ class DualWriter:
         self.answering = self.metrics.backends[self.primary.name]
         self.shadows = plan.shadows
         self.hub = ReadinessHub()
+        self.own_context = Context(db=self.primary.options.db)
+        """Where dualkv's own requests on the lane are executed."""
         self.lane = Lane(self.primary, self.hub, self.answering.pool, clock)
+        self.leases = LeasePool(self.primary)
+        self.fence = KeyFence()
+        self.subscriptions = SharedSubscriptions(self.primary, self.hub)
+        self.vocabulary = Vocabulary()
+        self.users = users_from(config, self.primary.options)
+        self.clients: dict[int, ClientSession] = {}
+        """All sessions, by the client's id."""
         self._sentry = sentry or SentryReporter.start("", clock)
         reports = DivergenceReports(self.metrics, self._sentry, clock)
         self.shadow_reader = ShadowReader(self.metrics, reports, self._reread, clock)
@@ -93,15 +113,19 @@ class DualWriter:
 
     # --- commands, one at a time
 
-    async def write(self, *args: bytes | str | int) -> bytes:
+    async def write(self, *args: bytes | str | int, context: Context | None = None) -> bytes:
         """Execute a write on the primary and mirror it; return the primary's raw reply.
+
+        Args:
+            args: The command.
+            context: The database; the one in the settings if None.
 
         Raises:
             ValueError: It is not a write.
             BackendUnavailable: The primary cannot be reached; nothing was executed.
             ConnectionLost: The connection broke; whether it was executed is unknown.
         """
-        return await self._call(args, CommandCategory.WRITE, CommandCategory.UNKNOWN)
+        return await self._call(args, CommandCategory.WRITE, CommandCategory.UNKNOWN, context=context)
 
     async def read(self, *args: bytes | str | int) -> bytes:
         """Execute a read on the primary, shadow it in a shadowing mode; return the primary's raw reply.
@@ -124,23 +148,52 @@ class DualWriter:
         """
         return await self._call(args, CommandCategory.SCRIPT)
 
-    async def _call(self, args: tuple[bytes | str | int, ...], *categories: CommandCategory) -> bytes:
+    async def _call(
+        self,
+        args: tuple[bytes | str | int, ...],
+        *categories: CommandCategory,
+        context: Context | None = None,
+    ) -> bytes:
         encoded = tuple(arg if isinstance(arg, bytes) else str(arg).encode() for arg in args)
         category = classify_command(encoded)
         if category not in categories:
             raise ValueError(f"{encoded[0]!r} is a command of another category: {category.value}")
         plan = plan_of(encoded)
-        if plan.route is not Route.LANE:
+        if plan.route not in (Route.LANE, Route.RECEIVERS, Route.UNKNOWN):
             raise ValueError(f"{plan.spec.name} cannot be sent on the shared lane")
         if await self.wait_lane() is not LaneState.UP:
             raise BackendUnavailable(self.primary.last_error or "the primary cannot be reached")
-        call = SingleCall(self, 2, plan, Request(encoded, command(*encoded)))
-        self.lane.submit(call.request.raw, call, 2)
+        await self._wait_free(keys_of(plan.spec, encoded))
+        context = context or self.own_context
+        call = SingleCall(self, context, plan, Request(encoded, command(*encoded)))
+        self.lane.submit(call.request.raw, call, context)
         return await call.wait_reply()
+
+    @property
+    def has_paired_dbs(self) -> bool:
+        """Whether a database is mirrored to another number: then no third one can be mirrored."""
+        return self.config.primary_db != self.config.secondary_db
 
     async def wait_lane(self) -> LaneState:
         """Wait while the lane is connecting; return its state."""
         return await self.lane.wait_settled()
+
+    # --- the key fence
+
+    async def raise_fence(self, keys: tuple[bytes, ...] | None) -> None:
+        """Fence *keys* (None: all) as soon as nobody else does; `lower_fence` takes it back."""
+        while not self.fence.try_raise(keys):
+            await self._wait_free(keys)
+
+    def lower_fence(self, keys: tuple[bytes, ...] | None) -> None:
+        """Let commands on *keys* through again."""
+        self.fence.lower(keys)
+
+    async def _wait_free(self, keys: tuple[bytes, ...] | None) -> None:
+        while self.fence.blocks(keys):
+            free = trio.Event()
+            self.fence.when_free(keys, free.set)
+            await free.wait()
 
     # --- for what waits on the lane
 
@@ -154,11 +207,12 @@ class DualWriter:
 
     async def _reread(self, item: StreamItem) -> None:
         """Read again what differed, and compare again at the new position."""
+        await self._wait_free(item.keys())
         if self.lane.state is not LaneState.UP:
             self.metrics.shadow_inconclusive["primary_unreachable"] += 1
             return
-        call = SingleCall(self, item.protocol, item.plan, item.request, attempt=item.attempt + 1)
-        self.lane.submit(item.request.raw, call, item.protocol)
+        call = SingleCall(self, item.context, item.plan, item.request, attempt=item.attempt + 1)
+        self.lane.submit(item.request.raw, call, item.context)
         try:
             if is_error(await call.wait_reply()):
                 self.metrics.shadow_inconclusive["primary_error"] += 1
@@ -173,6 +227,7 @@ class DualWriter:
             async with trio.open_nursery() as services:
                 await services.start(self.hub.run)
                 services.start_soon(self.lane.run)
+                services.start_soon(self.subscriptions.run)
                 services.start_soon(self.shadow_reader.run)
                 async with trio.open_nursery() as draining:
                     if self.stream is not None:
@@ -181,6 +236,7 @@ class DualWriter:
                     await self._closing.wait()
                 services.cancel_scope.cancel("the writer is closed")
         finally:
+            self.leases.close_idle()
             self.hub.close()
 
     def close(self, drain_seconds: float) -> None:

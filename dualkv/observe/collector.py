@@ -284,6 +284,13 @@ FAMILIES: Final = (
         _single(lambda m: m.refused_connections),
     ),
     Family(
+        "auth_failures",
+        _C,
+        "Wrong passwords of clients.",
+        (),
+        _single(lambda m: m.auth_failures),
+    ),
+    Family(
         "client_disconnects",
         _C,
         "Clients that dualkv disconnected, by reason.",

@@ -114,6 +114,7 @@ class ProxyMetrics:
         self.queues = {queue: QueueCounters() for queue in Queue}
         self.active_connections = 0
         self.refused_connections = 0
+        self.auth_failures = 0
         self.client_disconnects: Counter[str] = Counter()
         """Clients that we disconnected, by reason."""
         self.primary_write_errors = 0

@@ -32,6 +32,13 @@ OUTCOME_UNKNOWN: Final = (
     b"-ERR dualkv lost its connection to the primary: whether this command was executed is unknown\r\n"
 )
 TOO_MANY_CLIENTS: Final = b"-ERR max number of clients reached\r\n"
+NOAUTH: Final = b"-NOAUTH Authentication required.\r\n"
+WRONGPASS: Final = b"-WRONGPASS invalid username-password pair or user is disabled.\r\n"
+NO_PASSWORD_SET: Final = (
+    b"-ERR AUTH <password> called without any password configured for the default user. "
+    b"Are you sure your configuration is correct?\r\n"
+)
+UNBLOCKED: Final = b"-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n"
 EXECABORT: Final = b"-EXECABORT Transaction discarded because of previous errors.\r\n"
 
 
@@ -59,6 +66,11 @@ def integer(value: int) -> bytes:
 def null(protocol: int) -> bytes:
     """Return nil as RESP *protocol* (2 or 3) writes it."""
     return b"_\r\n" if protocol == 3 else b"$-1\r\n"
+
+
+def null_array(protocol: int) -> bytes:
+    """Return the nil that stands for an array as RESP *protocol* (2 or 3) writes it."""
+    return b"_\r\n" if protocol == 3 else b"*-1\r\n"
 
 
 def array(frames: Iterable[bytes]) -> bytes:
@@ -108,6 +120,8 @@ def not_supported(what: str) -> bytes:
     return error(f"ERR dualkv: {what} is not supported yet")
 
 
-def refused(what: str) -> bytes:
-    """Return the error for what is not safe through a proxy."""
+def refused(what: str, args: tuple[bytes, ...]) -> bytes:
+    """Return the error for what is not safe through a proxy; a replica hears that we do not know it."""
+    if what in ("SYNC", "PSYNC", "REPLCONF"):
+        return unknown_command(args)
     return error(f"NOPERM dualkv refuses {what}: it is not safe through a proxy")

@@ -28,7 +28,7 @@ import hiredis
 
 from dualkv.errors import ReplyProtocolError
 
-__all__ = ["ReplySplitter", "elements_of", "is_error", "value_of"]
+__all__ = ["ReplySplitter", "elements_of", "is_error", "is_null", "value_of"]
 
 _LINE_TYPES: Final = frozenset(b"+-:_#,(")
 _BULK_TYPES: Final = frozenset(b"$=!")
@@ -54,6 +54,11 @@ _MAX_LINE_BYTES: Final = 512 * 1024 * 1024
 def is_error(frame: bytes) -> bool:
     """Whether *frame* is an error reply (RESP3's long form included)."""
     return frame[0] == 0x2D or frame[0] == 0x21  # "-", "!"
+
+
+def is_null(frame: bytes) -> bool:
+    """Return whether a frame is nil, as either RESP version writes it."""
+    return frame in (b"$-1\r\n", b"*-1\r\n", b"_\r\n")
 
 
 def value_of(frame: bytes) -> Any:
@@ -169,8 +174,8 @@ def _join_simple(tokens: list[bytes], data: bytes, position: int, frames: list[b
 def _split_arrays(data: bytes, frames: list[bytes]) -> int:
     """Append the arrays of some size at the front of *data*; return the position behind them."""
     position = 0
-    if _HUGE_ARRAY.match(data) or _HUGE_PART.search(data):
-        return position  # hiredis would make room for all elements that are announced
+    if _HUGE_ARRAY.match(data) or _UNFIT_PART.search(data):
+        return position  # hiredis would make room for all elements that are announced, or end elsewhere
     reader = hiredis.Reader(notEnoughData=_NOT_ENOUGH)
     reader.feed(data)
     while position < len(data) and data[position] == _ARRAY:
@@ -188,7 +193,8 @@ def _split_arrays(data: bytes, frames: list[bytes]) -> int:
 
 _NOT_ENOUGH: Final = object()
 _HUGE_ARRAY: Final = re.compile(rb"\*\d{6}")
-_HUGE_PART: Final = re.compile(rb"\n[*~%>]\d{6}")
+_UNFIT_PART: Final = re.compile(rb"\n(?:\||[*~%>]\d{6})")
+"""An attribute (hiredis does not count it as a part of its own), or a huge part."""
 
 
 def _can_measure() -> bool:

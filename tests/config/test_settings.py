@@ -72,6 +72,7 @@ WRONG_VALUES = {
     "shadow_queue_size": "0",
     "pubsub_compare_window": "0",
     "pubsub_sweep": "0ms",
+    "auth": "sometimes",
     "max_clients": "0",
     "client_outstanding": "0",
     "client_output_bytes": "lots",
@@ -82,7 +83,7 @@ WRONG_VALUES = {
 }
 """One wrong value of each setting that does not take just any text."""
 
-ANY_TEXT = {"primary_password", "secondary_password", "sentry_dsn", "sentry_env"}
+ANY_TEXT = {"primary_password", "secondary_password", "client_password", "users", "sentry_dsn", "sentry_env"}
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)

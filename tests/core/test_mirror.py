@@ -26,7 +26,7 @@ ERROR = encode.error("WRONGTYPE no")
 def item(line: str, expected: bytes | None = None) -> StreamItem:
     """Return the item that mirrors or shadows the request on *line*."""
     plan, request = planned(*line.split())
-    return StreamItem(plan, plan.queue or Queue.SHADOW, request, 0.0, expected)
+    return StreamItem(plan, plan.queue or Queue.SHADOW, request, 0.0, expected=expected)
 
 
 def mirrored(*queued: tuple[str, bytes]) -> StreamItem | None:

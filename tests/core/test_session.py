@@ -5,13 +5,17 @@ from __future__ import annotations
 import pytest
 
 from dualkv.commands.table import COMMANDS
+from dualkv.core.answers import answer
+from dualkv.core.auth import User, Users
+from dualkv.core.clients import describe
 from dualkv.core.routing import Route, plan_for, plan_of
 from dualkv.core.session import (
     HelloRequest,
     SessionState,
-    answer,
     hello_reply,
     parse_hello,
+    parse_select,
+    reset,
     switch_protocol,
 )
 from dualkv.core.transaction import Transaction, queue_command
@@ -23,12 +27,10 @@ BAD_NAME = b"-ERR Client names cannot contain spaces, newlines or special charac
 NO_INTEGER = b"-ERR value is not an integer or out of range\r\n"
 NO_VERSION = b"-ERR Protocol version is not an integer or out of range\r\n"
 NO_CLUSTER = b"-ERR This instance has cluster support disabled\r\n"
-NO_PASSWORD = (
-    b"-ERR AUTH <password> called without any password configured for the default user. "
-    b"Are you sure your configuration is correct?\r\n"
-)
 WRONG_PASSWORD = b"-WRONGPASS invalid username-password pair or user is disabled.\r\n"
 BOTH_VERSIONS = (2, 3)
+ANYBODY = User()
+USERS = Users([ANYBODY])
 
 
 def reply_to(state: SessionState, *args: Word) -> bytes:
@@ -41,7 +43,7 @@ def reply_to(state: SessionState, *args: Word) -> bytes:
 
 def hello(state: SessionState, *args: Word) -> HelloRequest | bytes:
     """Return what HELLO with *args* asks for, or the error, where the primary speaks both versions."""
-    return parse_hello(state, ask("HELLO", *args).args, BOTH_VERSIONS)
+    return parse_hello(state, ask("HELLO", *args).args, BOTH_VERSIONS, USERS)
 
 
 # --- every answer --------------------------------------------------------------------------------------
@@ -50,7 +52,7 @@ def hello(state: SessionState, *args: Word) -> HelloRequest | bytes:
 @pytest.mark.parametrize("protocol", BOTH_VERSIONS)
 @pytest.mark.parametrize(
     "name",
-    [spec.name for spec in COMMANDS if plan_for(spec).route is Route.LOCAL and spec.name != "HELLO"],
+    [spec.name for spec in COMMANDS if plan_for(spec).route is Route.LOCAL],
 )
 def test_every_local_command_is_answered_with_one_frame(name: str, protocol: int) -> None:
     """Each command that is called local has an answer, exactly one, in both RESP versions."""
@@ -77,19 +79,6 @@ def test_every_local_command_is_answered_with_one_frame(name: str, protocol: int
         (("ECHO", b"\xff\r\n"), b"$3\r\n\xff\r\n\r\n"),
         (("QUIT",), b"+OK\r\n"),
         (("QUIT", "now"), b"+OK\r\n"),
-        (("AUTH", "secret"), NO_PASSWORD),
-        (("AUTH", "default", "anything"), b"+OK\r\n"),
-        (("AUTH", "bob", "secret"), WRONG_PASSWORD),
-        (("AUTH", "Default", "secret"), WRONG_PASSWORD),
-        (("AUTH", "a", "b", "c"), b"-ERR syntax error\r\n"),
-        (("SELECT", "0"), b"+OK\r\n"),
-        (("SELECT", "x"), NO_INTEGER),
-        (("SELECT", ""), NO_INTEGER),
-        (("SELECT", "1.0"), NO_INTEGER),
-        (("SELECT", "9" * 5000), NO_INTEGER),
-        (("SELECT", "1"), b"-ERR dualkv: SELECT of a database other than 0 is not supported yet\r\n"),
-        (("SELECT", "-1"), b"-ERR dualkv: SELECT of a database other than 0 is not supported yet\r\n"),
-        (("RESET",), b"+RESET\r\n"),
         (("READONLY",), NO_CLUSTER),
         (("READWRITE",), NO_CLUSTER),
         (("ASKING",), NO_CLUSTER),
@@ -127,10 +116,20 @@ def test_answer_is_redis_own(args: tuple[Word, ...], expected: bytes, protocol: 
     assert expected == reply_to(SessionState(client_id=42, protocol=protocol), *args)
 
 
-@pytest.mark.parametrize("number", ["+0", "00", "-0", "0_0", " 0", "0 ", "\u0660"])
+@pytest.mark.parametrize(
+    "number", ["+0", "00", "-0", "0_0", " 0", "0 ", "\u0660", "x", "", "1.0", "9" * 5000]
+)
 def test_database_number_is_written_as_redis_takes_it(number: str) -> None:
     """Other ways to write 0 are no integers to Redis, and so not to dualkv."""
-    assert reply_to(SessionState(client_id=1), "SELECT", number) == NO_INTEGER
+    assert parse_select(ask("SELECT", number).args) == NO_INTEGER
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"), [(0, 0), (15, 15), (-1, b"-ERR DB index is out of range\r\n")]
+)
+def test_database_number_is_understood(number: int, expected: int | bytes) -> None:
+    """A number from 0 on is a database; whether it exists the primary knows."""
+    assert expected == parse_select(ask("SELECT", number).args)
 
 
 def test_library_option_is_named_as_the_client_wrote_it() -> None:
@@ -180,22 +179,22 @@ def test_reset_forgets_all_but_the_library() -> None:
     """RESET ends RESP3, the name and a transaction; the library's name stays, as in Redis."""
     state = SessionState(client_id=1, protocol=3, name=b"n", lib_name=b"lib", lib_version=b"2")
     state.transaction = Transaction()
-    reply_to(state, "RESET")
+    state.user = ANYBODY
+    reset(state, USERS)
 
-    assert SessionState(client_id=1, lib_name=b"lib", lib_version=b"2") == state
-
-
-INFO_LINE = b"id=5 name=n db=0 sub=0 psub=0 ssub=0 multi=-1 resp=%d lib-name=py lib-ver=8\n"
+    assert SessionState(client_id=1, lib_name=b"lib", lib_version=b"2", user=ANYBODY) == state
 
 
-@pytest.mark.parametrize(
-    ("protocol", "head"), [(2, b"$%d\r\n" % (len(INFO_LINE) - 1)), (3, b"=%d\r\ntxt:" % (len(INFO_LINE) + 3))]
-)
-def test_client_info_tells_what_the_client_has_set(protocol: int, head: bytes) -> None:
-    """CLIENT INFO is one line: a bulk string in RESP2, a verbatim string in RESP3."""
-    state = SessionState(client_id=5, protocol=protocol, name=b"n", lib_name=b"py", lib_version=b"8")
+def test_client_is_described_by_what_it_has_set() -> None:
+    """CLIENT INFO is one line of the client's own settings."""
+    state = SessionState(
+        client_id=5, protocol=3, name=b"n", lib_name=b"py", lib_version=b"8", connected_at=90.0
+    )
 
-    assert head + INFO_LINE % protocol + b"\r\n" == reply_to(state, "CLIENT", "INFO")
+    assert describe(state, now=100.5) == (
+        b"id=5 addr= laddr= name=n age=10 flags=N db=0 sub=0 psub=0 ssub=0 multi=-1 cmd=NULL user=default "
+        b"redir=-1 resp=3 lib-name=py lib-ver=8\n"
+    )
 
 
 def test_client_info_counts_queued_commands() -> None:
@@ -205,7 +204,10 @@ def test_client_info_counts_queued_commands() -> None:
     for _ in range(3):
         queue_command(state.transaction, *planned("INCR", "n"))
 
-    assert b" multi=3 " in reply_to(state, "CLIENT", "INFO")
+    line = describe(state, now=0.0)
+
+    assert b" multi=3 " in line
+    assert b" flags=x " in line
 
 
 # --- HELLO ---------------------------------------------------------------------------------------------
@@ -214,15 +216,15 @@ def test_client_info_counts_queued_commands() -> None:
 @pytest.mark.parametrize(
     ("args", "expected"),
     [
-        ((), HelloRequest(2, None)),
-        ((2,), HelloRequest(2, None)),
-        ((3,), HelloRequest(3, None)),
-        ((3, "AUTH", "default", "any"), HelloRequest(3, None)),
-        ((3, "SETNAME", "w"), HelloRequest(3, b"w")),
-        ((3, "setname", ""), HelloRequest(3, b"")),
-        ((3, "auth", "default", "", "setname", "w"), HelloRequest(3, b"w")),
-        ((3, "SETNAME", "a", "AUTH", "default", "x", "SETNAME", "b"), HelloRequest(3, b"b")),
-        ((3, "SETNAME", "AUTH"), HelloRequest(3, b"AUTH")),
+        ((), HelloRequest(2, None, ANYBODY)),
+        ((2,), HelloRequest(2, None, ANYBODY)),
+        ((3,), HelloRequest(3, None, ANYBODY)),
+        ((3, "AUTH", "default", "any"), HelloRequest(3, None, ANYBODY)),
+        ((3, "SETNAME", "w"), HelloRequest(3, b"w", ANYBODY)),
+        ((3, "setname", ""), HelloRequest(3, b"", ANYBODY)),
+        ((3, "auth", "default", "", "setname", "w"), HelloRequest(3, b"w", ANYBODY)),
+        ((3, "SETNAME", "a", "AUTH", "default", "x", "SETNAME", "b"), HelloRequest(3, b"b", ANYBODY)),
+        ((3, "SETNAME", "AUTH"), HelloRequest(3, b"AUTH", ANYBODY)),
         ((1,), b"-NOPROTO unsupported protocol version\r\n"),
         ((4,), b"-NOPROTO unsupported protocol version\r\n"),
         ((-3,), b"-NOPROTO unsupported protocol version\r\n"),
@@ -240,7 +242,7 @@ def test_client_info_counts_queued_commands() -> None:
 )
 def test_hello_is_understood_or_refused(args: tuple[Word, ...], expected: HelloRequest | bytes) -> None:
     """HELLO asks for a version and perhaps a name; what is wrong with it gets Redis's error."""
-    assert expected == hello(SessionState(client_id=1), *args)
+    assert expected == hello(SessionState(client_id=1, user=ANYBODY), *args)
 
 
 @pytest.mark.parametrize("version", ["+3", "03", "0_3", " 3", "3 ", "\u0663"])
@@ -252,12 +254,14 @@ def test_version_is_written_as_redis_takes_it(version: str) -> None:
 @pytest.mark.parametrize("protocol", BOTH_VERSIONS)
 def test_hello_without_a_version_keeps_it(protocol: int) -> None:
     """HELLO alone only asks: the RESP version stays."""
-    assert HelloRequest(protocol, None) == hello(SessionState(client_id=1, protocol=protocol))
+    assert HelloRequest(protocol, None, ANYBODY) == hello(
+        SessionState(client_id=1, protocol=protocol, user=ANYBODY)
+    )
 
 
 def test_version_that_the_primary_does_not_speak_is_refused() -> None:
     """A primary without RESP3 makes dualkv one without RESP3, and clients fall back."""
-    reply = parse_hello(SessionState(client_id=1), ask("HELLO", 3).args, (2,))
+    reply = parse_hello(SessionState(client_id=1), ask("HELLO", 3).args, (2,), USERS)
 
     assert reply == b"-NOPROTO unsupported protocol version\r\n"
 
@@ -265,18 +269,18 @@ def test_version_that_the_primary_does_not_speak_is_refused() -> None:
 @pytest.mark.parametrize("args", [(4,), ("x",), (3, "SETNAME", "a b"), (3, "SETNAME", "new", "FOO")])
 def test_refused_hello_changes_nothing(args: tuple[Word, ...]) -> None:
     """After an error the client is what it was, even if a part of the request was right."""
-    state = SessionState(client_id=1, protocol=2, name=b"old")
+    state = SessionState(client_id=1, protocol=2, name=b"old", user=ANYBODY)
     reply = hello(state, *args)
 
     assert isinstance(reply, bytes)
-    assert SessionState(client_id=1, protocol=2, name=b"old") == state
+    assert SessionState(client_id=1, protocol=2, name=b"old", user=ANYBODY) == state
 
 
 @pytest.mark.parametrize(("asked", "name"), [(None, b"old"), (b"new", b"new"), (b"", b"")])
 def test_hello_switches_and_names(asked: bytes | None, name: bytes) -> None:
     """A HELLO that was understood sets the version, and the name only if it says one."""
     state = SessionState(client_id=1, name=b"old")
-    switch_protocol(state, HelloRequest(3, asked))
+    switch_protocol(state, HelloRequest(3, asked, ANYBODY))
 
     assert (3, name) == (state.protocol, state.name)
 

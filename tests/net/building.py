@@ -13,6 +13,7 @@ import trio
 
 from dualkv.config import BackendOptions
 from dualkv.config.backends import backend_address
+from dualkv.core.context import Context
 from dualkv.net.backend import RedisBackend
 from dualkv.net.hub import ReadinessHub
 from dualkv.net.lane import Lane, LaneState
@@ -152,10 +153,10 @@ class LaneBench:
         """Wait until the lane is in *state*."""
         await wait_until(lambda: self.lane.state is state)
 
-    def submit(self, wire: bytes, missing: int = 1, protocol: int = 2) -> Waiter:
+    def submit(self, wire: bytes, missing: int = 1, protocol: int = 2, db: int = 0) -> Waiter:
         """Send *wire*; return who waits for its replies."""
         waiter = Waiter(missing)
-        self.lane.submit(wire, waiter, protocol)
+        self.lane.submit(wire, waiter, Context(protocol, db))
         return waiter
 
     async def run(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -85,6 +86,5 @@ async def sessions_with(
 
 
 def _starter(bench: SessionBench, nursery: trio.Nursery) -> Callable[[Any], None]:
-    return lambda sock: nursery.start_soon(
-        bench.serve, ClientSession(sock, bench.writer, len(bench.sessions) + 1)
-    )
+    numbers = itertools.count(1)
+    return lambda sock: nursery.start_soon(bench.serve, ClientSession(sock, bench.writer, next(numbers)))

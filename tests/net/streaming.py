@@ -14,6 +14,7 @@ import trio.testing
 
 from dualkv.commands.table import find_command
 from dualkv.config import ProxyConfig
+from dualkv.core.context import Context
 from dualkv.core.ledger import DropReason, Ledger, Queue
 from dualkv.core.mirror import StreamItem
 from dualkv.net.backend import RedisBackend
@@ -93,7 +94,8 @@ class StreamBench:
     def offer_read(self, line: str, expected: bytes, protocol: int = 2, attempt: int = 0) -> StreamItem:
         """Offer a shadow read."""
         plan, request = planned(*line.split())
-        item = StreamItem(plan, Queue.SHADOW, request, self.clock(), expected, protocol, attempt)
+        context = Context(protocol)
+        item = StreamItem(plan, Queue.SHADOW, request, self.clock(), context, expected, attempt)
         self.offer_items(item)
         return item
 

@@ -6,6 +6,7 @@ import pytest
 import trio
 import trio.testing
 
+from dualkv.core.context import START
 from dualkv.net.lane import LaneState
 from dualkv.resp import encode
 from tests.net.building import Clock, LaneBench, Waiter, in_round, lane_to
@@ -49,7 +50,7 @@ async def test_loss_is_told_to_every_waiter_once_and_in_order() -> None:
         fake.close_after = 2
         waiters = [Waiter(count, log) for count in (1, 3, 1)]
         for waiter in waiters:
-            bench.lane.submit(GET * waiter.missing, waiter, 2)
+            bench.lane.submit(GET * waiter.missing, waiter, START)
         await waiters[-1].wait_over()
 
         assert [event for event in log if event[0] == "lost"] == [("lost", waiters[1]), ("lost", waiters[2])]
@@ -95,7 +96,7 @@ async def test_failure_of_a_waiter_breaks_the_lane_and_nothing_else() -> None:
         fake.replies.shut()
         first, broken, last = Waiter(), Broken(), Waiter()
         for waiter in (first, broken, last):
-            bench.lane.submit(GET, waiter, 2)
+            bench.lane.submit(GET, waiter, START)
         await wait_received(fake, 3)
         fake.replies.open()
         await last.wait_over()
@@ -108,7 +109,7 @@ async def test_failing_waiter_itself_is_told() -> None:
     """A waiter that fails on its replies is told that they are lost: its client must not wait for ever."""
     async with running_fake(echo) as fake, lane_to(fake) as bench:
         broken = Broken()
-        bench.lane.submit(GET, broken, 2)
+        bench.lane.submit(GET, broken, START)
         await wait_until(lambda: len(fake.connections) == 2)
 
         assert broken.losses == 1

@@ -33,7 +33,7 @@ HERE, THERE, NOWHERE = encode.bulk("here"), encode.bulk("there"), b"$-1\r\n"
 def shadow_read(line: str = "GET k", expected: bytes = HERE, attempt: int = 0) -> StreamItem:
     """Return a shadow read."""
     plan, request = planned(*line.split())
-    return StreamItem(plan, Queue.SHADOW, request, 0.0, expected, attempt=attempt)
+    return StreamItem(plan, Queue.SHADOW, request, 0.0, expected=expected, attempt=attempt)
 
 
 @attrs.define(eq=False)

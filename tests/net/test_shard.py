@@ -56,7 +56,7 @@ async def test_wrong_replies_fail_the_batch(answer: bytes) -> None:
 
 async def test_deadline_ends_a_batch() -> None:
     """What is not answered within its time has failed; the connection is not used again."""
-    async with running_fake() as fake, stream_to(fake, timeout_seconds=0.05) as bench:
+    async with running_fake() as fake, stream_to(fake, timeout_seconds=0.5) as bench:
         fake.replies.shut()
         bench.offer("SET k 0")
         await bench.wait_settled()

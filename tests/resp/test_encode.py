@@ -91,7 +91,10 @@ def test_error_is_one_frame_whatever_its_text(text: str | bytes) -> None:
     ("frame", "expected"),
     [
         (encode.not_supported("MONITOR"), b"-ERR dualkv: MONITOR is not supported yet\r\n"),
-        (encode.refused("SHUTDOWN"), b"-NOPERM dualkv refuses SHUTDOWN: it is not safe through a proxy\r\n"),
+        (
+            encode.refused("SHUTDOWN", (b"SHUTDOWN",)),
+            b"-NOPERM dualkv refuses SHUTDOWN: it is not safe through a proxy\r\n",
+        ),
     ],
 )
 def test_error_of_dualkv_names_dualkv(frame: bytes, expected: bytes) -> None:

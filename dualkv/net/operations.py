@@ -1,0 +1,358 @@
+"""What a client asks for that cannot be done at once: its session's task waits for it.
+
+Each operation begins when nothing of the client is outstanding, and ends with a reply; what the client sends
+meanwhile is held back. WATCH and blocking commands need a connection to the primary for the client alone: a
+lease.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import trio
+
+from dualkv.core.blocking import effects_of, gives_back, wait_seconds
+from dualkv.core.mirror import effects_item
+from dualkv.core.routing import Plan
+from dualkv.core.session import SessionState
+from dualkv.core.transaction import Transaction
+from dualkv.errors import BackendUnavailable, ConnectionLost
+from dualkv.net.lane import LaneState
+from dualkv.net.lease import Lease
+from dualkv.net.waiting import Barrier, Call, TransactionBlock
+from dualkv.net.writer import DualWriter
+from dualkv.resp import encode
+from dualkv.resp.encode import command
+from dualkv.resp.integers import parse_integer
+from dualkv.resp.replies import elements_of, is_error, value_of
+from dualkv.resp.requests import Request
+
+__all__ = ["ClientOperations"]
+
+_MARGIN_SECONDS: Final = 10.0
+"""How much longer than it was asked to wait the primary may take to answer a blocking command."""
+_UNBLOCK_SECONDS: Final = 1.0
+_WAIT_POLL_SECONDS: Final = 0.01
+_PENALTY_SECONDS: Final = 0.05
+_MAX_PENALTY_SECONDS: Final = 3.0
+_PING: Final = command("PING")
+
+
+class ClientOperations:
+    """One client's operations, and the connections that it has leased.
+
+    Args:
+        writer: Where commands go.
+        state: The client's.
+    """
+
+    def __init__(self, writer: DualWriter, state: SessionState) -> None:
+        self._writer = writer
+        self._state = state
+        self._lane = writer.lane
+        self._watch: Lease | None = None
+        self._blocked: _Blocked | None = None
+        self._is_leaving = False
+        self._is_gone = False
+        self._wrong_passwords = 0
+
+    async def run(self, operation: Callable[[], Awaitable[bytes]]) -> bytes:
+        """Carry out an operation; return the reply, or an error reply."""
+        try:
+            return await operation()
+        except BackendUnavailable as error:
+            return encode.error(f"ERR dualkv: {error}: nothing was executed")
+        except ConnectionLost:
+            self._writer.metrics.primary_outcomes_unknown += 1
+            return encode.OUTCOME_UNKNOWN
+
+    # --- the client's end
+
+    def release(self, *, with_error: bool) -> bool:
+        """Let a blocking command that waits come back now; return whether one does."""
+        if self._blocked is None:
+            return False
+        self._blocked.release(with_error=with_error)
+        return True
+
+    def leave(self) -> None:
+        """Take note that the client has gone. What is taken for it now is put back; later nothing waits."""
+        if not self._is_leaving:
+            self._is_leaving = True
+            self._is_gone = self.release(with_error=False)
+
+    def drain(self) -> None:
+        """From now on nothing waits; the client still gets its replies."""
+        self._is_leaving = True
+        self.release(with_error=True)
+
+    def close(self) -> None:
+        """Give back what is leased."""
+        self.unwatch()
+
+    # --- WATCH … EXEC
+
+    @property
+    def is_watching(self) -> bool:
+        """Whether keys are watched."""
+        return self._watch is not None
+
+    async def watch(self, request: Request) -> bytes:
+        """``WATCH``, outside of a transaction."""
+        lease, self._watch = self._watch, None
+        if lease is None:
+            lease = await self._writer.leases.take(self._state.context)
+        (reply,) = await self._call(lease, request.raw)
+        lease.has_watch = True
+        self._watch = lease
+        return reply
+
+    def unwatch(self) -> None:
+        """Give the watching connection back."""
+        if self._watch is not None:
+            lease, self._watch = self._watch, None
+            self._writer.leases.give_back(lease)
+
+    async def execute(
+        self, plan: Plan, transaction: Transaction, finish: Callable[[list[bytes]], list[bytes]]
+    ) -> bytes:
+        """``EXEC`` of a transaction that changes the session, or whose client watches keys."""
+        lease, self._watch = self._watch, None
+        if lease is None:
+            return await self._execute_on_lane(plan, transaction, finish)
+        writer = self._writer
+        keys = transaction.keys()
+        try:
+            await writer.raise_fence(keys)
+        except BaseException:
+            writer.leases.give_back(lease)
+            raise
+        try:
+            if not self._lane.is_idle:
+                await self._on_lane(_PING)
+            block = TransactionBlock(writer, self._state.context, _Reply(), plan, transaction, 0, finish)
+            frames = await self._call(lease, transaction.wire(), len(transaction.queued) + 2)
+            lease.has_watch = False
+            if transaction.selects:
+                lease.context = lease.context._replace(db=-1)
+            writer.leases.give_back(lease)
+            return block.settle(frames[-1], writer.clock())
+        finally:
+            writer.lower_fence(keys)
+
+    async def _execute_on_lane(
+        self, plan: Plan, transaction: Transaction, finish: Callable[[list[bytes]], list[bytes]]
+    ) -> bytes:
+        context = self._state.context
+        wire = transaction.wire()
+        behind = 0
+        if transaction.selects:  # and back: others share the lane
+            wire += command("SELECT", context.db)
+            behind = 1
+        if not transaction.queued:
+            return encode.array([])
+        self._require_lane()
+        reply = _Reply()
+        block = TransactionBlock(self._writer, context, reply, plan, transaction, behind, finish)
+        self._lane.submit(wire, block, context)
+        return await reply.wait()
+
+    async def _call(self, lease: Lease, wire: bytes, reply_count: int = 1) -> list[bytes]:
+        """Send requests on a lease in the client's context; after any failure the lease is closed."""
+        try:
+            with trio.fail_after(self._writer.config.read_timeout_seconds):
+                await lease.enter(self._state.context)
+                return await lease.call(wire, reply_count)
+        except trio.TooSlowError:
+            self._writer.leases.close(lease, lost=True)
+            raise ConnectionLost("no reply from the primary") from None
+        except BaseException:
+            self._writer.leases.close(lease, lost=True)
+            raise
+
+    # --- blocking commands
+
+    async def block(self, plan: Plan, request: Request) -> bytes:
+        """A blocking command, on a connection of its own."""
+        writer, state = self._writer, self._state
+        blocked = self._blocked = _Blocked(writer)
+        state.is_blocked = True
+        try:
+            with blocked.scope:
+                lease = await writer.leases.take(state.context)
+                reply = await self._wait_unblocked(blocked, lease, plan, request)
+        finally:
+            self._blocked = None
+            state.is_blocked = False
+        if blocked.scope.cancelled_caught:
+            if not blocked.is_released:
+                raise ConnectionLost("no reply from the primary")
+            return encode.UNBLOCKED if blocked.with_error else encode.null_array(state.protocol)
+        counters = writer.answering.by_command[plan.index]
+        counters.counts[0] += 1
+        if is_error(reply):
+            writer.count_error(plan, counters)
+        elif effects := effects_of(plan.spec, request.args, reply, time.time_ns() // 1_000_000):
+            self._mirror(effects)
+        if self._is_gone:
+            for put_back in gives_back(plan.spec, request.args, reply):
+                await writer.write(*put_back, context=state.context)
+        return reply
+
+    async def _wait_unblocked(self, blocked: _Blocked, lease: Lease, plan: Plan, request: Request) -> bytes:
+        seconds = wait_seconds(plan.spec, request.args)
+        leases = self._writer.leases
+        try:
+            blocked.begin(lease, math.inf if seconds is None else seconds + _MARGIN_SECONDS)
+            if self._is_leaving:
+                blocked.release(with_error=True)
+            (reply,) = await lease.call(request.raw)
+            # Before anybody else gets the connection: what is meant for us must not unblock them.
+            await blocked.finish()
+        except BaseException:
+            leases.close(lease, lost=True)
+            raise
+        leases.give_back(lease)
+        return reply
+
+    def _mirror(self, effects: list[tuple[bytes | str | int, ...]]) -> None:
+        """Mirror the effects of a blocking command behind all that the lane executed before."""
+        writer = self._writer
+        stream = writer.stream
+        if stream is None:
+            return
+        item = effects_item(effects, writer.clock(), self._state.context)
+        if self._lane.is_idle or self._lane.state is not LaneState.UP:
+            stream.offer([item])
+        else:
+            self._lane.submit(_PING, Barrier(lambda: stream.offer([item])), writer.own_context)
+
+    # --- others
+
+    async def refuse_password(self, reply: bytes) -> bytes:
+        """Answer a wrong password, later each time: guessing must not pay."""
+        self._writer.metrics.auth_failures += 1
+        self._wrong_passwords += 1
+        await trio.sleep(min(_MAX_PENALTY_SECONDS, _PENALTY_SECONDS * 2**self._wrong_passwords))
+        return reply
+
+    def accept_password(self) -> None:
+        """Take note that the password was right."""
+        self._wrong_passwords = 0
+
+    async def select(self, db: int) -> bytes:
+        """``SELECT`` of a database that nobody has selected so far: perhaps it does not exist."""
+        leases = self._writer.leases
+        lease = await leases.take(self._state.context)
+        (reply,) = await self._call(lease, command("SELECT", db))
+        if not is_error(reply):
+            lease.context = lease.context._replace(db=db)
+            self._lane.dbs.add(db)
+            self._state.db = db
+        leases.give_back(lease)
+        return reply
+
+    async def wait_for_replicas(self, request: Request) -> bytes:
+        """``WAIT``, ``WAITAOF``: ask again and again, so that the lane never waits."""
+        args = request.args
+        numbers = [parse_integer(word) for word in args[1:]]
+        if None in numbers or min(number or 0 for number in numbers) < 0:
+            return (await self._on_lane(request.raw))[0]  # the primary knows what to say
+        *wanted, patience_ms = (number or 0 for number in numbers)
+        asked = await self._on_lane(command(*args[:-1], 1))  # makes the replicas speak up at once
+        with trio.move_on_after(patience_ms / 1000 if patience_ms else math.inf):
+            while not is_error(asked[0]) and not self._is_leaving:
+                told = value_of(asked[0])
+                if all(
+                    have >= want
+                    for have, want in zip(told if isinstance(told, list) else [told], wanted, strict=True)
+                ):
+                    break
+                await trio.sleep(_WAIT_POLL_SECONDS)
+                asked = await self._on_lane(command(args[0], *(0 for _ in args[1:])))
+        return asked[0]
+
+    async def call_beside_lane(self, request: Request) -> bytes:
+        """What has to be heard while the lane stands still (``SCRIPT KILL``)."""
+        lease = await self._writer.leases.take(self._state.context)
+        (reply,) = await self._call(lease, request.raw)
+        self._writer.leases.give_back(lease)
+        return reply
+
+    async def learn(self, name: bytes) -> None:
+        """Ask the primary what an unknown command is."""
+        (reply,) = await self._on_lane(command("COMMAND", "INFO", name))
+        facts = [] if is_error(reply) else elements_of(reply)
+        self._writer.vocabulary.learn(name, facts[0] if facts else b"*-1\r\n", self._writer.clock())
+
+    async def _on_lane(self, wire: bytes) -> list[bytes]:
+        self._require_lane()
+        call = Call()
+        self._lane.submit(wire, call, self._writer.own_context)
+        return await call.wait()
+
+    def _require_lane(self) -> None:
+        if self._lane.state is not LaneState.UP:
+            raise BackendUnavailable("the primary cannot be reached")
+
+
+class _Reply:
+    """Receives what a session would."""
+
+    def __init__(self) -> None:
+        self._data = b""
+        self._done = trio.Event()
+
+    def replied(self, count: int, data: bytes) -> None:  # noqa: ARG002 - as `Receiver`
+        """Take the reply."""
+        self._data = data
+        self._done.set()
+
+    async def wait(self) -> bytes:
+        """Return the reply."""
+        await self._done.wait()
+        return self._data
+
+
+class _Blocked:
+    """A blocking command that waits: how to make it come back."""
+
+    def __init__(self, writer: DualWriter) -> None:
+        self.scope = trio.CancelScope()
+        self.is_released = False
+        self.with_error = False
+        self._writer = writer
+        self._client_id = 0
+        self._unblock: Call | None = None
+
+    def begin(self, lease: Lease, patience_seconds: float) -> None:
+        """The command is about to be sent."""
+        self._client_id = lease.backend_client_id
+        if not self.is_released:
+            self.scope.deadline = trio.current_time() + patience_seconds
+
+    def release(self, *, with_error: bool) -> None:
+        """Have the primary answer now, so that nothing is taken that nobody gets; else hang up."""
+        if self.is_released:
+            return None
+        self.is_released, self.with_error = True, with_error
+        lane = self._writer.lane
+        if not self._client_id or lane.state is not LaneState.UP:
+            return self.scope.cancel("the client has gone")
+        self._unblock = Call()
+        how = "ERROR" if with_error else "TIMEOUT"
+        lane.submit(
+            command("CLIENT", "UNBLOCK", self._client_id, how), self._unblock, self._writer.own_context
+        )
+        self.scope.deadline = trio.current_time() + _UNBLOCK_SECONDS
+
+    async def finish(self) -> None:
+        """The reply is there: return when no unblocking is under way any more."""
+        self._client_id = 0
+        if self._unblock is not None:
+            await self._unblock.wait()
+        else:
+            self.is_released = True  # too late to release

@@ -1,0 +1,253 @@
+"""The connection to the primary that all subscribers share.
+
+It is opened with the first subscription and speaks RESP2. A client's subscription is confirmed when the
+primary has confirmed it, so that nothing published afterwards is missed; what another client has subscribed
+to already needs no question. If the connection is lost, all subscribers are disconnected, as they would be
+by the primary.
+
+Pub/Sub knows no databases, and one user: ours. A message goes to each subscriber as it came, at once; who
+does not read is disconnected at the limit of unread bytes.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections import deque
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+import attrs
+import trio
+
+from dualkv.core.subscriptions import Kind, SubscriberBook, push
+from dualkv.errors import ConnectionLost, ReplyProtocolError
+from dualkv.net.backend import RedisBackend
+from dualkv.net.hub import ReadinessHub
+from dualkv.net.transport import RECEIVE_BYTES, receive_some, send_some
+from dualkv.resp.encode import command
+from dualkv.resp.replies import ReplySplitter, elements_of, is_error, value_of
+
+__all__ = ["SharedSubscriptions", "Subscriber"]
+
+_KINDS: Final = {
+    kind.value + word: (kind, word) for kind in Kind for word in (b"message", b"subscribe", b"unsubscribe")
+}
+_PING: Final = command("PING")
+_PINGS_PER_TIMEOUT: Final = 3
+
+_log = logging.getLogger("dualkv.pubsub")
+
+
+class Subscriber(Protocol):
+    """A client's session."""
+
+    def deliver(self, message: bytes, message3: bytes) -> None:
+        """Take a message, as RESP2 and as RESP3 write it."""
+
+    def on_upstream_lost(self) -> None:
+        """The connection to the primary is lost: messages may have been missed."""
+
+
+@attrs.define(eq=False)
+class _Question:
+    """A subscribing or unsubscribing that the primary has not answered."""
+
+    kind: Kind
+    word: bytes
+    name: bytes
+    done: trio.Event = attrs.field(factory=trio.Event)
+    error: bytes | None = None
+    is_lost: bool = False
+
+
+class SharedSubscriptions:
+    """All subscriptions, and the one connection that carries them.
+
+    Args:
+        backend: The primary.
+        hub: Calls it when bytes arrive.
+    """
+
+    def __init__(self, backend: RedisBackend, hub: ReadinessHub) -> None:
+        self.book: SubscriberBook[Subscriber] = SubscriberBook()
+        self._backend = backend
+        self._hub = hub
+        self._sock: socket.socket | None = None
+        self._opening = trio.Lock()
+        self._splitter = ReplySplitter()
+        self._questions: deque[_Question] = deque()
+        self._confirmed: set[tuple[Kind, bytes]] = set()
+        self._unsent: deque[bytes | memoryview] = deque()
+        self._has_write_interest = False
+        self._is_silent = False
+
+    # --- for sessions
+
+    async def prepare(self, kind: Kind, names: Sequence[bytes]) -> bytes | None:
+        """Subscribe the shared connection to *names*, unless it is; return when the primary has confirmed.
+
+        The caller goes on with `add` at once, before anything else can happen.
+
+        Returns:
+            The primary's error reply if it refuses one of them.
+
+        Raises:
+            BackendUnavailable: The primary cannot be reached.
+            ConnectionLost: The connection broke.
+        """
+        async with self._opening:
+            if self._sock is None:
+                self._start((await self._backend.open("pubsub"))[0])
+        is_prepared = False
+        try:
+            while missing := [name for name in dict.fromkeys(names) if (kind, name) not in self._confirmed]:
+                for question in [self._ask(kind, b"subscribe", name) for name in missing]:
+                    await question.done.wait()
+                    if question.is_lost:
+                        raise ConnectionLost("the connection that subscribers share was lost")
+                    if question.error is not None:
+                        return question.error
+            is_prepared = True
+            return None
+        finally:
+            if not is_prepared:
+                self._drop_unused(kind, names)
+
+    def _drop_unused(self, kind: Kind, names: Sequence[bytes]) -> None:
+        """Take back subscriptions that nobody has come to use."""
+        for name in names:
+            if (kind, name) in self._confirmed and not self.book.has(kind, name):
+                self._confirmed.discard((kind, name))
+                self._ask(kind, b"unsubscribe", name)
+
+    def add(self, kind: Kind, name: bytes, subscriber: Subscriber) -> None:
+        """Deliver messages from now on; `prepare` has made it possible."""
+        self.book.add(kind, name, subscriber)
+
+    def remove(self, kind: Kind, name: bytes, subscriber: Subscriber) -> None:
+        """Deliver nothing more."""
+        if self.book.remove(kind, name, subscriber) and self._sock is not None:
+            self._confirmed.discard((kind, name))
+            self._ask(kind, b"unsubscribe", name)
+
+    def _ask(self, kind: Kind, word: bytes, name: bytes) -> _Question:
+        question = _Question(kind, word, name)
+        self._questions.append(question)
+        self._unsent.append(command(kind.value + word, name))
+        self._flush()
+        return question
+
+    # --- life
+
+    async def run(self) -> None:
+        """See to it that a dead connection is noticed; close it when cancelled."""
+        try:
+            while True:
+                await trio.sleep(self._backend.options.read_timeout_seconds / _PINGS_PER_TIMEOUT)
+                if self._sock is None:
+                    continue
+                if self._is_silent:
+                    self._break(f"no answer to a PING in {self._backend.options.read_timeout_seconds:g} s")
+                else:
+                    with trio.move_on_after(self._backend.options.read_timeout_seconds):
+                        self._is_silent = True
+                        self._unsent.append(_PING)
+                        self._flush()
+                        while self._is_silent:  # noqa: ASYNC110 - looked at a few times a second
+                            await trio.sleep(0.1)
+        finally:
+            self._break("closed")
+
+    def _start(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._splitter = ReplySplitter()
+        self._has_write_interest = False
+        self._is_silent = False
+        self._hub.register(sock, self)
+
+    def _break(self, why: str) -> None:
+        if self._sock is None:
+            return
+        sock, self._sock = self._sock, None
+        self._hub.unregister(sock)
+        sock.close()
+        self._backend.closed("pubsub", lost=why != "closed")
+        self._unsent.clear()
+        self._confirmed.clear()
+        questions, self._questions = self._questions, deque()
+        for question in questions:
+            question.is_lost = True
+            question.done.set()
+        subscribers = self.book.everybody()
+        self.book = SubscriberBook()
+        if why != "closed":
+            _log.warning("subscribers lost", extra={"why": why, "subscribers": len(subscribers)})
+        for subscriber in subscribers:
+            subscriber.on_upstream_lost()
+
+    # --- called by the hub
+
+    def on_readable(self) -> None:
+        """Deliver messages, take confirmations."""
+        if self._sock is None:
+            return None
+        self._is_silent = False
+        try:
+            data = receive_some(self._sock, RECEIVE_BYTES)
+            if data == b"":
+                return self._break("the primary closed the connection")
+            frames = self._splitter.feed(data or b"")
+        except (OSError, ReplyProtocolError) as error:
+            return self._break(str(error))
+        for frame in frames:
+            self._take(frame)
+
+    def on_writable(self) -> None:
+        """Send more of what did not fit."""
+        self._flush()
+
+    def on_failure(self, error: Exception) -> None:
+        """A bug of ours: the connection cannot be trusted any more."""
+        _log.error("pubsub failed", exc_info=error)
+        self._break(f"internal error: {error!r}")
+
+    def _take(self, frame: bytes) -> None:
+        if is_error(frame):
+            return self._answered(frame)
+        elements = elements_of(frame)
+        word = value_of(elements[0])
+        if word == b"pong":
+            return None
+        kind, word = _KINDS[word]
+        if word != b"message":
+            return self._answered(None)
+        name = value_of(elements[1])
+        message3 = push(frame, 3)
+        for subscriber in self.book.subscribers(kind, name):
+            subscriber.deliver(frame, message3)
+
+    def _answered(self, error: bytes | None) -> None:
+        question = self._questions.popleft()
+        question.error = error
+        if question.word == b"subscribe" and error is None:
+            self._confirmed.add((question.kind, question.name))
+        question.done.set()
+
+    def _flush(self) -> None:
+        sock, unsent = self._sock, self._unsent
+        if sock is None:
+            return None
+        try:
+            while unsent:
+                data = unsent[0]
+                sent = send_some(sock, data)
+                if sent < len(data):
+                    unsent[0] = memoryview(data)[sent:]
+                    break
+                unsent.popleft()
+        except OSError as error:
+            return self._break(str(error))
+        if bool(unsent) != self._has_write_interest:
+            self._has_write_interest = bool(unsent)
+            self._hub.set_interest(sock, read=True, write=self._has_write_interest)

@@ -1,0 +1,414 @@
+"""A client's commands that are not simply sent to the primary: checks, and who takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from dualkv.core.answers import answer
+from dualkv.core.clients import describe, parse_kill, parse_list, parse_unblock, text_reply
+from dualkv.core.routing import Plan, Route
+from dualkv.core.session import (
+    Replies,
+    SessionState,
+    hello_reply,
+    parse_hello,
+    parse_select,
+    reset,
+    switch_protocol,
+    transaction_reply,
+)
+from dualkv.core.subscriptions import Kind, kind_of, push
+from dualkv.core.transaction import Transaction, is_local, queue_command
+from dualkv.net.lane import LaneState
+from dualkv.net.waiting import CorrectedCall, TransactionBlock
+from dualkv.resp import encode
+from dualkv.resp.integers import parse_integer
+from dualkv.resp.replies import is_error, value_of
+from dualkv.resp.requests import Request
+
+if TYPE_CHECKING:
+    from dualkv.net.session import ClientSession
+    from dualkv.net.writer import DualWriter
+
+__all__ = ["SpecialCommands"]
+
+_WITHOUT_AUTH: Final = frozenset({"AUTH", "HELLO", "RESET", "QUIT"})
+_IN_SUBSCRIBER_MODE: Final = frozenset({"PING", "QUIT", "RESET"})
+_ACT_AT_ONCE: Final = frozenset({"MULTI", "EXEC", "DISCARD", "WATCH", "RESET", "QUIT"})
+"""Not queued inside a transaction."""
+
+
+class SpecialCommands:
+    """Executes one client's commands, one at a time.
+
+    Args:
+        session: The client's.
+        writer: Where commands go.
+    """
+
+    def __init__(self, session: ClientSession, writer: DualWriter) -> None:
+        self._session = session
+        self._writer = writer
+        self._state = session.state
+        self._operations = session.operations
+        self._lane = writer.lane
+        self._by_route: Final[dict[Route, Callable[[Request, Plan], bool]]] = {
+            Route.LANE: self._send,
+            Route.RECEIVERS: self._send_corrected,
+            Route.LOCAL: self._answer_locally,
+            Route.SESSION: self._change_session,
+            Route.CLIENTS: self._answer_about_clients,
+            Route.TRANSACTION: self._transaction,
+            Route.SUBSCRIPTION: self._subscription,
+            Route.BLOCKING: lambda request, plan: self._begin(partial(self._operations.block, plan, request)),
+            Route.LEASED: lambda request, _: self._begin(partial(self._operations.call_beside_lane, request)),
+            Route.WAIT: lambda request, _: self._begin(partial(self._operations.wait_for_replicas, request)),
+        }
+
+    def execute(self, request: Request, plan: Plan) -> bool:
+        """Execute a command.
+
+        Returns:
+            False if it has to wait until nothing is outstanding; nothing has happened then.
+        """
+        state, spec = self._state, plan.spec
+        if plan.route is Route.HANG_UP:
+            state.has_quit = True
+            self._session.end_input()
+            return True
+        if plan.route is Route.UNKNOWN and not self._writer.vocabulary.is_missing(
+            request.args[0], self._writer.clock()
+        ):
+            return self._begin(partial(self._learn, request))
+        state.last_command = spec.label.encode()
+        refusal = self._refusal(request.args, plan)
+        if refusal is not None:
+            if state.transaction is not None:
+                state.transaction.is_broken = True
+            return self._answer(refusal)
+        if state.transaction is not None and spec.name not in _ACT_AT_ONCE:
+            return self._answer(
+                self._select_refusal(request, plan) or queue_command(state.transaction, plan, request)
+            )
+        if plan.route is Route.UNKNOWN:
+            return self._send(request, plan)
+        return self._by_route[plan.route](request, plan)
+
+    def _refusal(self, args: tuple[bytes, ...], plan: Plan) -> bytes | None:
+        """Return the error for what this client must not do now, in the order in which Redis checks."""
+        state, spec = self._state, plan.spec
+        if plan.route is Route.UNKNOWN and (state.user is None or state.transaction is not None):
+            return encode.unknown_command(args)
+        if spec.subcommands and len(args) > 1:
+            return encode.unknown_subcommand(args)
+        if not spec.takes(len(args)):
+            return encode.wrong_arity(spec.label)
+        if state.user is None:
+            return None if spec.name in _WITHOUT_AUTH else encode.NOAUTH
+        if (refusal := state.user.refusal(spec, args)) is not None:
+            return refusal
+        if (
+            state.is_subscriber
+            and plan.route is not Route.SUBSCRIPTION
+            and spec.name not in _IN_SUBSCRIBER_MODE
+        ):
+            return encode.error(
+                f"ERR Can't execute '{spec.label}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / "
+                "RESET are allowed in this context"
+            )
+        if plan.route is Route.REFUSED:
+            return encode.refused(spec.name, args)
+        return None
+
+    # --- what all of them use
+
+    def _answer(self, data: bytes) -> bool:
+        self._session.answer(data)
+        return True
+
+    def _begin(self, operation: Callable[[], Awaitable[bytes]]) -> bool:
+        """Let the session's task carry out an operation, once nothing is outstanding."""
+        if self._session.has_outstanding:
+            return False
+        self._session.begin(operation)
+        return True
+
+    # --- by route
+
+    def _send(self, request: Request, plan: Plan) -> bool:
+        self._session.send([request], [plan])
+        return True
+
+    def _answer_locally(self, request: Request, plan: Plan) -> bool:
+        self._answer(answer(self._state, request.args, plan.spec.label))
+        if self._state.has_quit:
+            self._session.end_input()
+        return True
+
+    async def _learn(self, request: Request) -> bytes:
+        await self._operations.learn(request.args[0])
+        self._session.put_back(request)
+        return b""
+
+    def _change_session(self, request: Request, plan: Plan) -> bool:
+        """HELLO, AUTH, SELECT, RESET, CLIENT REPLY: nothing may overlap with them."""
+        if self._session.has_outstanding:
+            return False
+        args = request.args
+        match plan.spec.name:
+            case "HELLO":
+                return self._hello(args)
+            case "AUTH":
+                return self._auth(args)
+            case "SELECT":
+                return self._select(request, plan)
+            case "RESET":
+                self._unsubscribe_all()
+                self._operations.unwatch()
+                reset(self._state, self._writer.users)
+                self._session.unmute()
+                return self._answer(encode.RESET)
+            case _:
+                return self._set_replies(args)
+
+    def _hello(self, args: tuple[bytes, ...]) -> bool:
+        greeting = self._lane.greeting
+        hello = parse_hello(self._state, args, greeting.protocols, self._writer.users)
+        if isinstance(hello, bytes):
+            if hello == encode.WRONGPASS:
+                return self._begin(partial(self._operations.refuse_password, hello))
+            return self._answer(hello)
+        switch_protocol(self._state, hello)
+        self._operations.accept_password()
+        return self._answer(hello_reply(self._state, greeting.hello.get(hello.protocol, {})))
+
+    def _auth(self, args: tuple[bytes, ...]) -> bool:
+        users = self._writer.users
+        if len(args) > 3:
+            return self._answer(encode.error("ERR syntax error"))
+        if len(args) == 2 and users.has_open_default:
+            return self._answer(encode.NO_PASSWORD_SET)
+        user = users.check(args[1] if len(args) == 3 else b"default", args[-1])
+        if user is None:
+            return self._begin(partial(self._operations.refuse_password, encode.WRONGPASS))
+        self._state.user = user
+        self._operations.accept_password()
+        return self._answer(encode.OK)
+
+    def _select(self, request: Request, plan: Plan) -> bool:
+        if (refusal := self._select_refusal(request, plan)) is not None:
+            return self._answer(refusal)
+        db = parse_select(request.args)
+        if isinstance(db, bytes):
+            return self._answer(db)
+        if db not in self._lane.dbs:
+            return self._begin(partial(self._operations.select, db))
+        self._state.db = db
+        return self._answer(encode.OK)
+
+    def _select_refusal(self, request: Request, plan: Plan) -> bytes | None:
+        """Where the settings pair two different databases, nobody knows which others belong together."""
+        if plan.spec.name != "SELECT" or not self._writer.has_paired_dbs or len(request.args) != 2:
+            return None
+        if parse_integer(request.args[1]) == self._state.first_db:
+            return None
+        return encode.error(
+            f"ERR dualkv mirrors database {self._state.first_db} to another number "
+            "(primary_db, secondary_db): no other can be selected"
+        )
+
+    def _set_replies(self, args: tuple[bytes, ...]) -> bool:
+        wanted = args[2].upper()
+        if wanted == b"ON":
+            self._state.replies = Replies.ON
+            self._session.unmute()
+            return self._answer(encode.OK)
+        if wanted not in (b"OFF", b"SKIP"):
+            return self._answer(encode.error("ERR syntax error"))
+        if self._state.replies is not Replies.OFF:
+            self._state.replies = Replies.OFF if wanted == b"OFF" else Replies.SKIP
+        return True
+
+    # --- transactions
+
+    def _transaction(self, request: Request, plan: Plan) -> bool:
+        """MULTI, EXEC, DISCARD, WATCH, UNWATCH."""
+        state, operations, name = self._state, self._operations, plan.spec.name
+        if name == "WATCH":
+            if state.transaction is not None:
+                return self._answer(encode.error("ERR WATCH inside MULTI is not allowed"))
+            return self._begin(partial(operations.watch, request))
+        if name == "UNWATCH":
+            operations.unwatch()
+            return self._answer(encode.OK)
+        had_transaction = state.transaction is not None
+        reply = transaction_reply(state, name)
+        if reply is not None:
+            if had_transaction and name != "MULTI":
+                operations.unwatch()
+            return self._answer(reply)
+        transaction = state.transaction
+        assert transaction is not None
+        if operations.is_watching or transaction.changes_session:
+            if self._session.has_outstanding:
+                return False
+            state.transaction = None
+            return self._begin(
+                partial(operations.execute, plan, transaction, partial(self._finish, transaction))
+            )
+        state.transaction = None
+        return self._execute_on_lane(plan, transaction)
+
+    def _execute_on_lane(self, plan: Plan, transaction: Transaction) -> bool:
+        if not transaction.queued:
+            return self._answer(encode.array([]))
+        if self._lane.state is not LaneState.UP:
+            return self._answer(encode.PRIMARY_UNREACHABLE)
+        finish = None
+        if self._writer.subscriptions.book:
+            finish = partial(self._finish, transaction)
+        context = self._state.context
+        block = TransactionBlock(self._writer, context, self._session, plan, transaction, 0, finish)
+        self._session.submit(transaction.wire(), block)
+        return True
+
+    def _finish(self, transaction: Transaction, results: list[bytes]) -> list[bytes]:
+        """Execute what of a transaction is ours, and put its answers in place."""
+        finished = []
+        for (plan, request), told in zip(transaction.queued, results, strict=True):
+            result = told
+            if is_local(plan):
+                result = answer(self._state, request.args, plan.spec.label)
+            elif plan.spec.name == "SELECT" and not is_error(told):
+                db = parse_select(request.args)
+                assert isinstance(db, int)
+                self._lane.dbs.add(db)
+                self._state.db = db
+            elif plan.route is Route.RECEIVERS:
+                result = self._corrected(plan, request, told)
+            finished.append(result)
+        return finished
+
+    # --- Pub/Sub
+
+    def _send_corrected(self, request: Request, plan: Plan) -> bool:
+        """PUBLISH, PUBSUB NUMSUB: dualkv's subscribers are one subscriber at the primary."""
+        if not self._writer.subscriptions.book:
+            return self._send(request, plan)
+        if self._lane.state is not LaneState.UP:
+            return self._answer(encode.PRIMARY_UNREACHABLE)
+        correct = partial(self._corrected, plan, request)
+        call = CorrectedCall(self._writer, self._state.context, self._session, request, plan, correct)
+        self._session.submit(request.raw, call)
+        return True
+
+    def _corrected(self, plan: Plan, request: Request, reply: bytes) -> bytes:
+        if is_error(reply):
+            return reply
+        book, args = self._writer.subscriptions.book, request.args
+        if plan.spec.name in ("PUBLISH", "SPUBLISH"):
+            kind = Kind.CHANNEL if plan.spec.name == "PUBLISH" else Kind.SHARD
+            return encode.integer(value_of(reply) + book.surplus_receivers(kind, args[1]))
+        kind = Kind.CHANNEL if plan.spec.name == "PUBSUB NUMSUB" else Kind.SHARD
+        told: Sequence[object] = value_of(reply)
+        if isinstance(told, dict):
+            told = [word for pair in told.items() for word in pair]
+        frames: list[bytes] = []
+        for channel, count in zip(told[::2], told[1::2], strict=True):
+            assert isinstance(channel, bytes)
+            assert isinstance(count, int)
+            frames += [encode.bulk(channel), encode.integer(count + book.surplus(kind, channel))]
+        return encode.array(frames)
+
+    def _subscription(self, request: Request, plan: Plan) -> bool:
+        """SUBSCRIBE and its kin."""
+        kind, subscribes = kind_of(plan.spec.name)
+        names = request.args[1:]
+        if subscribes:
+            return self._begin(partial(self._subscribe, kind, names))
+        state = self._state
+        if not names:
+            names = state.subscriptions.names(kind)
+            if not names:
+                return self._confirm(state.subscriptions.nothing_to_unsubscribe(kind, state.protocol))
+        for name in names:
+            self._writer.subscriptions.remove(kind, name, self._session)
+            self._confirm(state.subscriptions.unsubscribe(kind, name))
+        return True
+
+    def _confirm(self, confirmation: bytes) -> bool:
+        return self._answer(push(confirmation, self._state.protocol))
+
+    async def _subscribe(self, kind: Kind, names: Sequence[bytes]) -> bytes:
+        shared, state = self._writer.subscriptions, self._state
+        refusal = await shared.prepare(kind, names)
+        if refusal is not None:
+            return refusal
+        confirmations = []
+        for name in names:
+            shared.add(kind, name, self._session)
+            confirmations.append(push(state.subscriptions.subscribe(kind, name), state.protocol))
+        return b"".join(confirmations)
+
+    def _unsubscribe_all(self) -> None:
+        for kind in Kind:
+            for name in self._state.subscriptions.names(kind):
+                self._writer.subscriptions.remove(kind, name, self._session)
+                self._state.subscriptions.unsubscribe(kind, name)
+
+    def close(self) -> None:
+        """Give back what the client has at the primary."""
+        self._unsubscribe_all()
+        self._operations.close()
+
+    # --- other clients
+
+    def _answer_about_clients(self, request: Request, plan: Plan) -> bool:
+        """CLIENT INFO, LIST, KILL, UNBLOCK."""
+        args, clients = request.args, self._writer.clients
+        match plan.spec.name:
+            case "CLIENT INFO":
+                return self._answer(self._described([self._state]))
+            case "CLIENT LIST":
+                concerns = parse_list(args)
+                if isinstance(concerns, bytes):
+                    return self._answer(concerns)
+                return self._answer(
+                    self._described([one.state for one in clients.values() if concerns(one.state)])
+                )
+            case "CLIENT UNBLOCK":
+                wanted = parse_unblock(args)
+                if isinstance(wanted, bytes):
+                    return self._answer(wanted)
+                client = clients.get(wanted[0])
+                released = client is not None and client.operations.release(with_error=wanted[1])
+                return self._answer(encode.integer(int(released)))
+            case _:
+                return self._kill(args)
+
+    def _described(self, states: list[SessionState]) -> bytes:
+        now = self._writer.clock()
+        return text_reply(b"".join(describe(state, now) for state in states), self._state.protocol)
+
+    def _kill(self, args: tuple[bytes, ...]) -> bool:
+        kill = parse_kill(args)
+        if isinstance(kill, bytes):
+            return self._answer(kill)
+        concerned = [
+            client
+            for client in self._writer.clients.values()
+            if kill.concerns(client.state) and not (kill.spares_self and client is self._session)
+        ]
+        for client in concerned:
+            if client is not self._session:
+                client.kill()
+        if kill.is_old_form:
+            self._answer(encode.OK if concerned else encode.error("ERR No such client"))
+        else:
+            self._answer(encode.integer(len(concerned)))
+        if self._session in concerned:
+            self._state.has_quit = True
+            self._session.end_input()
+        return True
