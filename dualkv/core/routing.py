@@ -137,9 +137,9 @@ def _route(spec: CommandSpec) -> Route:
 
 
 def _queue(spec: CommandSpec) -> Queue | None:
-    if spec.kind == "script":
+    if spec.kind == "script" or spec.name in _MIRRORED_THOUGH_NOT_WRITES:
         return Queue.SCRIPT
-    if spec.kind in ("write", "publish", "unknown") or spec.name in _MIRRORED_THOUGH_NOT_WRITES:
+    if spec.kind in ("write", "publish", "unknown"):
         return Queue.WRITE
     return None
 

@@ -69,7 +69,9 @@ _PING: Final = encode.command("PING")
 _SAME_ON_LANE: Final = frozenset({"PING", "ECHO"})
 """Any server answers them as dualkv does."""
 
-_POSSIBLE: Final = frozenset({Route.LANE, Route.LOCAL, Route.RECEIVERS, Route.BLOCKING, Route.WAIT})
+_POSSIBLE: Final = frozenset(
+    {Route.LANE, Route.LOCAL, Route.RECEIVERS, Route.BLOCKING, Route.LEASED, Route.WAIT}
+)
 
 
 def is_local(plan: Plan) -> bool:

@@ -25,7 +25,7 @@ from dualkv.errors import ConnectionLost, ReplyProtocolError
 from dualkv.net.backend import RedisBackend
 from dualkv.net.hub import ReadinessHub
 from dualkv.net.transport import RECEIVE_BYTES, receive_some, send_some
-from dualkv.resp.encode import command
+from dualkv.resp.encode import PONG, command
 from dualkv.resp.replies import ReplySplitter, elements_of, is_error, value_of
 
 __all__ = ["SharedSubscriptions", "Subscriber"]
@@ -213,6 +213,8 @@ class SharedSubscriptions:
         self._break(f"internal error: {error!r}")
 
     def _take(self, frame: bytes) -> None:
+        if frame == PONG:  # nobody is subscribed: the server is not in its subscriber mode
+            return None
         if is_error(frame):
             return self._answered(frame)
         elements = elements_of(frame)

@@ -66,6 +66,9 @@ class ShadowReader:
         comparator = item.plan.comparator
         assert comparator is not None
         assert item.expected is not None
+        if actual.startswith(b"-NOSCRIPT"):
+            self._metrics.shadow_inconclusive["no_script"] += 1
+            return
         try:
             kind = compare(comparator, item.request.args, item.expected, actual)
         except ValueError:

@@ -76,6 +76,8 @@ class Shard:
         """Databases, and whether the secondary has them, as far as that is known."""
         self._usable: set[Context] = set()
         """Contexts of items that were looked at and found possible."""
+        self._known_scripts: set[bytes] = set()
+        """Hashes of scripts that were sent on the connection."""
         self._last_exchange = 0.0
         self._backoff = Backoff()
         self._has_failed = False  # since the last batch that was answered
@@ -201,6 +203,7 @@ class Shard:
         self._context = Context(db=own)
         self._dbs = {own: True}
         self._usable.clear()
+        self._known_scripts.clear()
         return True
 
     def _disconnect(self, *, lost: bool) -> None:
@@ -358,15 +361,34 @@ class Shard:
                 before = self._switches_to(item)
                 pieces += before
                 expected += len(before)
-            pieces.append(item.request.raw)
+            if item.queue is Queue.SCRIPT:
+                pieces.append(self._stream.scripts.wire(item, self._known_scripts))
+            else:
+                pieces.append(item.request.raw)
             if item.selects:
                 self._context = self._context._replace(db=_UNKNOWN_DB)
             expected += item.reply_count
             outcomes.append(expected - 1)
         frames = await connection.exchange(b"".join(pieces), expected)
-        if expected == len(batch):
-            return frames
-        return [frames[position] for position in outcomes]
+        if expected != len(batch):
+            frames = [frames[position] for position in outcomes]
+        if any(item.queue is Queue.SCRIPT for item in batch):
+            await self._spell_out(batch, frames)
+        return frames
+
+    async def _spell_out(self, batch: list[StreamItem], frames: list[bytes]) -> None:
+        """Repeat with their bodies the scripts that the secondary has forgotten meanwhile."""
+        assert self._connection is not None
+        for position, item in enumerate(batch):
+            if not frames[position].startswith(b"-NOSCRIPT"):
+                continue
+            wire = self._stream.scripts.wire(item, set())
+            if wire != item.request.raw:
+                switches_back = self._switches_to(item)
+                replies = await self._connection.exchange(
+                    b"".join([*switches_back, wire]), len(switches_back) + 1
+                )
+                frames[position] = replies[-1]
 
     def _switches_to(self, item: StreamItem) -> list[bytes]:
         """Return what has to be sent before *item*. The RESP version matters where the reply is compared."""

@@ -85,6 +85,10 @@ class SpecialCommands:
         state.last_command = spec.label.encode()
         refusal = self._refusal(request.args, plan)
         if refusal is not None:
+            if spec.name == "EXEC":
+                state.transaction = None
+                self._operations.unwatch()
+                return self._answer(encode.exec_aborted(refusal))
             if state.transaction is not None:
                 state.transaction.is_broken = True
             return self._answer(refusal)
@@ -99,7 +103,9 @@ class SpecialCommands:
     def _refusal(self, args: tuple[bytes, ...], plan: Plan) -> bytes | None:
         """Return the error for what this client must not do now, in the order in which Redis checks."""
         state, spec = self._state, plan.spec
-        if plan.route is Route.UNKNOWN and (state.user is None or state.transaction is not None):
+        if plan.route is Route.UNKNOWN and (
+            state.user is None or state.transaction is not None or state.is_subscriber
+        ):
             return encode.unknown_command(args)
         if spec.subcommands and len(args) > 1:
             return encode.unknown_subcommand(args)

@@ -22,6 +22,7 @@ import trio
 from dualkv.config import ProxyConfig
 from dualkv.core.ledger import DropReason, Queue
 from dualkv.core.mirror import StreamItem, error_of, size_bytes, write_error_reason
+from dualkv.core.scripts import ScriptCache
 from dualkv.net.backend import RedisBackend
 from dualkv.net.shard import Entry, Rendezvous, Shard
 from dualkv.observe.logs import RateLimit
@@ -71,6 +72,7 @@ class SecondaryStream:
         self.shortest_timeout_seconds = min(self.timeouts_seconds.values())
         self.read_timeout_seconds = config.read_timeout_seconds
         self._shed_after_seconds = config.shadow_timeout_seconds / 3
+        self.scripts = ScriptCache()
         self.script_slots = trio.CapacityLimiter(config.script_concurrency)
         for queue, size in config.queue_sizes.items():
             metrics.queues[Queue(queue)].capacity = size
@@ -133,6 +135,9 @@ class SecondaryStream:
         for queue, count in by_queue.items():
             self._queues[queue].ledger.offer(count)
         self._bytes += size
+        if Queue.SCRIPT in by_queue:
+            for item in items:
+                self.scripts.learn(item)
         return True
 
     def _admit_or_refuse(self, item: StreamItem) -> bool:

@@ -99,14 +99,21 @@ def wrong_arity(full_name: str) -> bytes:
     return error(f"ERR wrong number of arguments for '{full_name}' command")
 
 
+def exec_aborted(refusal: bytes) -> bytes:
+    """Return Redis's error for an ``EXEC`` that is refused itself."""
+    reason = refusal[1:-2].removeprefix(b"ERR ")
+    return error(b"EXECABORT Transaction discarded because of: %b" % reason)
+
+
 def unknown_command(args: tuple[bytes, ...]) -> bytes:
-    """Return Redis's error for a command that does not exist (128 bytes of name and arguments)."""
+    """Return Redis's error for a command that does not exist: 128 bytes of its words, up to a NUL."""
     shown = b""
     for argument in args[1:]:
         if len(shown) >= 128:
             break
-        shown += b"'%b' " % argument[: 128 - len(shown)]
-    return error(b"ERR unknown command '%b', with args beginning with: %b" % (args[0][:128], shown))
+        shown += b"'%b' " % argument.partition(b"\0")[0][: 128 - len(shown)]
+    name = args[0].partition(b"\0")[0][:128]
+    return error(b"ERR unknown command '%b', with args beginning with: %b" % (name, shown))
 
 
 def unknown_subcommand(args: tuple[bytes, ...]) -> bytes:

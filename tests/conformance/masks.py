@@ -10,7 +10,7 @@ import attrs
 
 from dualkv.resp.replies import elements_of, is_error
 
-__all__ = ["REFUSED", "RULES", "Rule", "is_refusal", "masked", "masked_exec", "shape"]
+__all__ = ["KNOWN", "REFUSED", "RULES", "Rule", "is_known", "is_refusal", "masked", "masked_exec", "shape"]
 
 _AGGREGATES: Final = b"*%~>|"
 _NULLS: Final = frozenset({b"$-1\r\n", b"*-1\r\n", b"_\r\n"})
@@ -125,6 +125,39 @@ REFUSED: Final = _refused()
 
 Where dualkv has refused one, the harness gives it to the server behind, so that what follows can be compared.
 """
+
+
+@attrs.frozen
+class KnownDifference:
+    """Commands of one conversation that dualkv answers in its own way."""
+
+    conversation: str
+    words: str
+    """Part of the commands' texts; empty: all commands of the conversation."""
+    reason: str
+
+
+KNOWN: Final = (
+    KnownDifference("CLIENT TRACKING", "", "no client has a connection of its own that could be tracked"),
+    KnownDifference("ACL: a user that comes and goes", "", "dualkv has users of its own"),
+    KnownDifference(
+        "AUTH nobody secret", "ACL LOG", "the primary does not see a wrong password of dualkv's users"
+    ),
+    KnownDifference("SCRIPT and EVALSHA", "SCRIPT DEBUG", "debugging is refused, in a pipeline or not"),
+    KnownDifference("what is refused meanwhile", "UNSUBSCRIBE", "subscribing inside MULTI is refused"),
+    KnownDifference("in a transaction", "SUBSCRIBE", "subscribing inside MULTI is refused"),
+    KnownDifference("in a transaction", "EXEC", "subscribing inside MULTI is refused"),
+    KnownDifference(
+        "COMMAND GETKEYS", "COMMAND GETKEYS", "its arity differs between versions: MULTI checks the newest's"
+    ),
+)
+"""Where dualkv is not as Redis, on purpose."""
+
+
+def is_known(conversation: str, command: str) -> bool:
+    """Whether a difference in the replies to *command* (as text) is a known one."""
+    return any(known.conversation == conversation and known.words in command for known in KNOWN)
+
 
 _REFUSAL: Final = b"-NOPERM dualkv refuses "
 

@@ -97,7 +97,7 @@ def test_nil_reply_is_not_a_failure() -> None:
         ([("FCALL f 0", encode.OK)], Queue.SCRIPT),
         ([("SET a 1", encode.OK), ("EVAL x 0", ERROR)], Queue.WRITE),
         ([("SET a 1", encode.OK), ("EVAL_RO x 0", encode.OK)], Queue.WRITE),
-        ([("SCRIPT LOAD x", encode.bulk("sha"))], Queue.WRITE),
+        ([("SCRIPT LOAD x", encode.bulk("sha"))], Queue.SCRIPT),
     ],
 )
 def test_transaction_with_a_script_counts_as_a_script(queued: list[tuple[str, bytes]], queue: Queue) -> None:

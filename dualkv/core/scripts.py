@@ -1,0 +1,81 @@
+"""The bodies of scripts, for a secondary that has forgotten them.
+
+``EVALSHA`` names a script by its hash. The primary knows it, the secondary may not: it was restarted, or the
+write that carried the body was dropped. So the first mirrored ``EVALSHA`` of a script on each connection is
+spelled out as ``EVAL``, which loads it there too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+from dualkv.core.mirror import StreamItem
+from dualkv.core.routing import Plan
+from dualkv.core.transaction import Transaction
+from dualkv.resp.encode import command
+from dualkv.resp.requests import Request
+
+__all__ = ["ScriptCache"]
+
+_MAX_SCRIPTS: Final = 512
+_MAX_BYTES: Final = 4 * 1024 * 1024
+
+
+class ScriptCache:
+    """The newest scripts that were executed or loaded, bounded in number and bytes."""
+
+    def __init__(self) -> None:
+        self._bodies: dict[bytes, bytes] = {}
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._bodies)
+
+    def learn(self, item: StreamItem) -> None:
+        """Take note of what an item says about scripts, in the order of execution."""
+        for plan, request in item.parts or ((item.plan, item.request),):
+            match plan.spec.name:
+                case "EVAL":
+                    self._remember(request.args[1])
+                case "SCRIPT LOAD":
+                    self._remember(request.args[2])
+                case "SCRIPT FLUSH":
+                    self._bodies.clear()
+                    self._bytes = 0
+
+    def _remember(self, body: bytes) -> None:
+        digest = hashlib.sha1(body, usedforsecurity=False).hexdigest().encode()
+        if self._bodies.pop(digest, None) is None:
+            self._bytes += len(body)
+        self._bodies[digest] = body  # the newest is the last
+        while len(self._bodies) > _MAX_SCRIPTS or (self._bytes > _MAX_BYTES and len(self._bodies) > 1):
+            oldest = next(iter(self._bodies))
+            self._bytes -= len(self._bodies.pop(oldest))
+
+    def wire(self, item: StreamItem, known: set[bytes]) -> bytes:
+        """Return the bytes of an item, with ``EVAL`` for an ``EVALSHA`` that a connection has not seen.
+
+        Args:
+            item: A mirrored write.
+            known: Hashes that the connection has seen; what is spelled out now is added.
+        """
+        if not item.parts:
+            return self._spelled_out(item.plan, item.request, known).raw
+        # A transaction that failed in the middle cannot be repeated: spell it out in any case.
+        return Transaction(
+            [(plan, self._spelled_out(plan, request, set())) for plan, request in item.parts]
+        ).wire()
+
+    def _spelled_out(self, plan: Plan, request: Request, known: set[bytes]) -> Request:
+        if plan.spec.name == "SCRIPT FLUSH":
+            known.clear()
+        if plan.spec.name != "EVALSHA":
+            return request
+        digest = request.args[1].lower()
+        body = self._bodies.get(digest)
+        if body is None or digest in known:
+            return request
+        known.add(digest)
+        args = (b"EVAL", body, *request.args[2:])
+        return Request(args, command(*args))
