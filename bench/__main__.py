@@ -13,7 +13,7 @@ from bench.report import print_report, write_json
 from bench.targets import start_targets
 from dualkv.config import ProxyMode
 
-_CASES = "SET/50/1,GET/50/1,SET/50/16,GET/50/16,GET/500/1,GET/1/1,LRANGE/50/1"
+_CASES = "SET/50/1,GET/50/1,SET/50/16,GET/50/16,GET/500/1,GET/1/1,LRANGE/50/1,MULTI/50/1,PUBLISH/50/1"
 _TARGETS = ["direct", "haproxy", *(mode.value for mode in ProxyMode)]
 
 
@@ -32,7 +32,9 @@ def main() -> None:
         help="requests per run at P=1; four times as many pipelined",
     )
     parser.add_argument(
-        "--cases", default=_CASES, help="comma-separated COMMAND/CLIENTS/PIPELINE (SET, GET, LRANGE)"
+        "--cases",
+        default=_CASES,
+        help="comma-separated COMMAND/CLIENTS/PIPELINE (SET, GET, LRANGE, MULTI, PUBLISH)",
     )
     parser.add_argument(
         "--idle-clients", type=int, default=5000, help="how many to measure memory with; 0: do not"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import attrs
 
+from bench.fixed import measure_blocks, subscriber
 from bench.targets import Target
 
 __all__ = ["Case", "Measurement", "measure"]
@@ -23,7 +24,7 @@ class Case:
     """What is asked of a target."""
 
     name: str
-    """``SET``, ``GET``, ``LRANGE`` (of 100 elements)."""
+    """``SET``, ``GET``, ``LRANGE`` (100 elements), ``MULTI`` (10 ``SET``, ``EXEC``), ``PUBLISH`` (to one)."""
     clients: int
     pipeline: int
     requests: int
@@ -47,6 +48,28 @@ class Measurement:
 
 def measure(target: Target, case: Case) -> Measurement:
     """Run *case* against *target* once."""
+    if case.name == "MULTI":
+        return _measure_transactions(target, case)
+    if case.name == "PUBLISH":
+        with subscriber(target.port, "bench:channel"):
+            return _measure_commands(target, case)
+    return _measure_commands(target, case)
+
+
+def _measure_transactions(target: Target, case: Case) -> Measurement:
+    before = _cpu_seconds(target.pid)
+    rate, latencies = measure_blocks(target.port, case.clients, case.requests)
+    used = _cpu_seconds(target.pid) - before
+    latencies.sort()
+    return Measurement(
+        ops_per_second=rate,
+        p50_ms=latencies[len(latencies) // 2] * 1000,
+        p99_ms=latencies[len(latencies) * 99 // 100] * 1000,
+        cpu_us_per_command=used / case.requests * 1e6 if target.pid is not None else None,
+    )
+
+
+def _measure_commands(target: Target, case: Case) -> Measurement:
     binary = shutil.which("redis-benchmark")
     if binary is None:
         raise FileNotFoundError("redis-benchmark is not on the PATH (Debian: apt-get install redis-tools)")
@@ -69,6 +92,8 @@ def measure(target: Target, case: Case) -> Measurement:
 
 
 def _command(name: str) -> list[str]:
+    if name == "PUBLISH":
+        return ["PUBLISH", "bench:channel", "x" * VALUE_BYTES]
     if name == "LRANGE":
         return ["LRANGE", "bench:list", "0", "99"]
     return ["-t", name.lower()]

@@ -6,6 +6,7 @@ For now a write is mirrored as the client sent it, if the primary did not answer
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import repeat
 from typing import Final
 
 import attrs
@@ -15,7 +16,7 @@ from dualkv.core.context import START, Context
 from dualkv.core.ledger import Queue
 from dualkv.core.routing import Plan, plan_of
 from dualkv.core.transaction import Transaction, keys_of_all
-from dualkv.resp.encode import pack
+from dualkv.resp.encode import OK, pack
 from dualkv.resp.replies import elements_of, is_error
 from dualkv.resp.requests import Request
 
@@ -46,17 +47,14 @@ class StreamItem:
     """Frames that the secondary answers; the last one tells the outcome."""
     parts: tuple[tuple[Plan, Request], ...] = ()
     """A transaction: the commands it is made of."""
+    selects: bool = False
+    """A transaction: whether it leaves its connection in another database."""
 
     def keys(self) -> tuple[bytes, ...] | None:
         """Return the keys that order it among other items; None if it may touch any."""
         if not self.parts:
             return keys_of(self.plan.spec, self.request.args)
         return keys_of_all(self.parts)
-
-    @property
-    def selects(self) -> bool:
-        """Whether it leaves its connection in another database."""
-        return any(plan.spec.name == "SELECT" for plan, _ in self.parts)
 
 
 def size_bytes(items: Iterable[StreamItem]) -> int:
@@ -72,18 +70,20 @@ def size_bytes(items: Iterable[StreamItem]) -> int:
 def transaction_item(
     exec_plan: Plan,
     queued: Sequence[tuple[Plan, Request]],
-    results: Sequence[bytes],
+    results: Sequence[bytes] | None,
     offered_at: float,
     context: Context = START,
+    wire: bytes | None = None,
 ) -> StreamItem | None:
     """Return what mirrors a transaction that the primary executed; None if it wrote nothing.
 
     Args:
         exec_plan: The plan of EXEC, for the counters.
         queued: The commands between MULTI and EXEC.
-        results: The raw elements of EXEC's reply, one per command.
+        results: The raw elements of EXEC's reply, one per command; None if there is no error among them.
         offered_at: The time on the stream's clock.
         context: Where it was executed.
+        wire: The whole of it, from MULTI to EXEC, if that is at hand.
 
     Returns:
         One item that is applied in one piece: the writes that succeeded. It counts as a script if one of
@@ -91,13 +91,15 @@ def transaction_item(
     """
     executed = [
         (plan, request)
-        for (plan, request), result in zip(queued, results, strict=True)
-        if not is_error(result) and (plan.queue is not None or plan.spec.name == "SELECT")
+        for (plan, request), result in zip(queued, results or repeat(OK), strict=False)
+        if (plan.queue is not None or plan.spec.name == "SELECT") and not is_error(result)
     ]
     if not any(plan.queue is not None for plan, _ in executed):
         return None
     queue = Queue.SCRIPT if any(plan.queue is Queue.SCRIPT for plan, _ in executed) else Queue.WRITE
-    return _in_one_piece(exec_plan, queue, executed, offered_at, context)
+    if len(executed) < len(queued):
+        wire = None
+    return _in_one_piece(exec_plan, queue, executed, offered_at, context, wire)
 
 
 def effects_item(
@@ -116,12 +118,18 @@ def _encoded(words: Sequence[bytes | str | int]) -> tuple[bytes, ...]:
 
 
 def _in_one_piece(
-    plan: Plan, queue: Queue, parts: list[tuple[Plan, Request]], offered_at: float, context: Context
+    plan: Plan,
+    queue: Queue,
+    parts: list[tuple[Plan, Request]],
+    offered_at: float,
+    context: Context,
+    wire: bytes | None = None,
 ) -> StreamItem:
-    request = Request((b"EXEC",), Transaction(parts).wire())
+    request = Request((b"EXEC",), wire or Transaction(parts).wire())
     return StreamItem(
-        plan, queue, request, offered_at, context, reply_count=len(parts) + 2, parts=tuple(parts)
-    )
+        plan, queue, request, offered_at, context, reply_count=len(parts) + 2, parts=tuple(parts),
+        selects=any(plan.spec.name == "SELECT" for plan, _ in parts),
+    )  # fmt: skip
 
 
 def error_of(item: StreamItem, frame: bytes) -> bytes | None:

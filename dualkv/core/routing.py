@@ -62,6 +62,8 @@ class Plan:
     """How its reply is compared with the secondary's; None: it is not shadowed."""
     index: int
     """`CommandSpec.index`, close at hand."""
+    arity: int
+    """`CommandSpec.arity`, close at hand."""
     depends_on_arguments: bool
     """Whether `plan_of` must look further than at the command's name."""
 
@@ -153,6 +155,7 @@ def _plan(spec: CommandSpec) -> Plan:
         queue=_queue(spec) if on_lane else None,
         comparator=comparator_for(spec) if on_lane else None,
         index=spec.index,
+        arity=spec.arity,
         depends_on_arguments=bool(spec.subcommands) or "blocking" in spec.flags or spec is UNKNOWN,
     )
 

@@ -20,7 +20,7 @@ from dualkv.core.routing import Plan, Route, plan_for
 from dualkv.resp import encode
 from dualkv.resp.requests import Request
 
-__all__ = ["Transaction", "is_local", "keys_of_all", "queue_command"]
+__all__ = ["Transaction", "is_local", "keys_of_all", "queue_command", "whole_transaction"]
 
 
 @attrs.define
@@ -62,6 +62,30 @@ def keys_of_all(commands: Iterable[tuple[Plan, Request]]) -> tuple[bytes, ...] |
     return tuple(dict.fromkeys(found))
 
 
+def whole_transaction(requests: list[Request], plans: list[Plan | None]) -> Transaction | None:
+    """Return the transaction that *requests* are, from MULTI to EXEC; None if anything about it is unusual.
+
+    Client libraries send a transaction in one piece. Then there is no need to look at it word by word.
+
+    Args:
+        requests: What a client has sent.
+        plans: For each, its plan if it is an ordinary command.
+    """
+    if requests[0].args != _MULTI_ARGS or requests[-1].args != _EXEC_ARGS or len(requests) < 3:
+        return None
+    queued: list[tuple[Plan, Request]] = []
+    for plan, request in zip(plans[1:-1], requests[1:-1], strict=True):
+        if plan is None:
+            return None
+        count, arity = len(request.args), plan.arity
+        if count != arity and not count >= -arity > 0:
+            return None
+        queued.append((plan, request))
+    return Transaction(queued)
+
+
+_MULTI_ARGS: Final = (b"MULTI",)
+_EXEC_ARGS: Final = (b"EXEC",)
 _MULTI: Final = encode.command("MULTI")
 _EXEC: Final = encode.command("EXEC")
 _PING: Final = encode.command("PING")

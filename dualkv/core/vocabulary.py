@@ -78,7 +78,12 @@ def _plan(name: bytes, facts: list[bytes]) -> Plan:
     route = Route.REFUSED if "admin" in flags else Route.BLOCKING if "blocking" in flags else Route.LANE
     is_mirrored = route is not Route.REFUSED and not is_read
     return attrs.evolve(
-        plan_for(UNKNOWN), spec=spec, route=route, queue=Queue.WRITE if is_mirrored else None, comparator=None
+        plan_for(UNKNOWN),
+        spec=spec,
+        arity=arity,
+        route=route,
+        queue=Queue.WRITE if is_mirrored else None,
+        comparator=None,
     )
 
 

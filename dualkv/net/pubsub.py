@@ -20,7 +20,7 @@ from typing import Final, Protocol
 import attrs
 import trio
 
-from dualkv.core.subscriptions import Kind, SubscriberBook, push
+from dualkv.core.subscriptions import Kind, SubscriberBook
 from dualkv.errors import ConnectionLost, ReplyProtocolError
 from dualkv.net.backend import RedisBackend
 from dualkv.net.hub import ReadinessHub
@@ -42,8 +42,8 @@ _log = logging.getLogger("dualkv.pubsub")
 class Subscriber(Protocol):
     """A client's session."""
 
-    def deliver(self, message: bytes, message3: bytes) -> None:
-        """Take a message, as RESP2 and as RESP3 write it."""
+    def deliver(self, messages: list[bytes]) -> None:
+        """Take messages, as RESP2 writes them."""
 
     def on_upstream_lost(self) -> None:
         """The connection to the primary is lost: messages may have been missed."""
@@ -79,6 +79,8 @@ class SharedSubscriptions:
         self._questions: deque[_Question] = deque()
         self._confirmed: set[tuple[Kind, bytes]] = set()
         self._unsent: deque[bytes | memoryview] = deque()
+        self._deliveries: dict[Subscriber, list[bytes]] = {}
+        """Messages of one read: a subscriber gets all of its own in one piece."""
         self._has_write_interest = False
         self._is_silent = False
 
@@ -202,6 +204,9 @@ class SharedSubscriptions:
             return self._break(str(error))
         for frame in frames:
             self._take(frame)
+        deliveries, self._deliveries = self._deliveries, {}
+        for subscriber, messages in deliveries.items():
+            subscriber.deliver(messages)
 
     def on_writable(self) -> None:
         """Send more of what did not fit."""
@@ -225,9 +230,8 @@ class SharedSubscriptions:
         if word != b"message":
             return self._answered(None)
         name = value_of(elements[1])
-        message3 = push(frame, 3)
         for subscriber in self.book.subscribers(kind, name):
-            subscriber.deliver(frame, message3)
+            self._deliveries.setdefault(subscriber, []).append(frame)
 
     def _answered(self, error: bytes | None) -> None:
         question = self._questions.popleft()

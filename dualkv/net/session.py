@@ -24,6 +24,8 @@ import trio
 from dualkv.commands.keys import keys_of
 from dualkv.core.routing import ORDINARY, Plan, Route, plan_of
 from dualkv.core.session import Replies, SessionState
+from dualkv.core.subscriptions import push
+from dualkv.core.transaction import whole_transaction
 from dualkv.errors import RequestProtocolError
 from dualkv.net.lane import LaneState
 from dualkv.net.operations import ClientOperations
@@ -78,6 +80,8 @@ class ClientSession:
         self._outstanding = 0
         self._max_outstanding = writer.config.client_outstanding
         self._last: ClientBatch | TransactionBlock | None = None
+        self._corked: list[bytes] | None = None
+        """Local answers that leave together, while requests of one read are executed."""
         self._unsent: list[bytes | memoryview] = []
         self._unsent_bytes = 0
         self._interest = (True, False)
@@ -235,8 +239,22 @@ class ClientSession:
                 if None not in ordinary:
                     self.send(requests, cast("list[Plan]", ordinary))
                     return len(requests)
+                if not self.operations.is_watching and (transaction := whole_transaction(requests, ordinary)):
+                    wire = b"".join([request.raw for request in requests])
+                    self._special.execute_whole(transaction, wire)
+                    return len(requests)
         else:
             limit = self._limit_now()
+        self._corked = []
+        try:
+            return self._execute_each(requests, limit)
+        finally:
+            corked, self._corked = self._corked, None
+            if corked:
+                self._send(b"".join(corked))
+
+    def _execute_each(self, requests: list[Request], limit: int) -> int:
+        """Do what `_execute` does, one request after the other."""
         run: list[Request] = []
         plans: list[Plan] = []
         done = 0
@@ -349,6 +367,8 @@ class ClientSession:
         """Send ordinary commands to the primary."""
         if self._lane.state is not LaneState.UP:
             return self.answer(encode.PRIMARY_UNREACHABLE * len(requests))
+        if self._corked:
+            self._uncork()
         batch = ClientBatch(self._writer, self._context, self, requests, plans)
         wire = requests[0].raw if len(requests) == 1 else b"".join([request.raw for request in requests])
         self._outstanding += len(requests)
@@ -357,6 +377,8 @@ class ClientSession:
 
     def submit(self, wire: bytes, waiting: ClientBatch | TransactionBlock) -> None:
         """Send something on the lane that the client gets one reply to. The lane must be up."""
+        if self._corked:
+            self._uncork()
         self._outstanding += 1
         self._last = waiting
         self._lane.submit(wire, waiting, self._context)
@@ -387,7 +409,16 @@ class ClientSession:
             return
         if self._last is not None:
             self._last.trailer += data
+        elif self._corked is not None:
+            self._corked.append(data)
         else:
+            self._send(data)
+
+    def _uncork(self) -> None:
+        """Send the answers so far: a reply of the primary will follow."""
+        if self._corked:
+            data = b"".join(self._corked)
+            self._corked.clear()
             self._send(data)
 
     def replied(self, count: int, data: bytes) -> None:
@@ -408,10 +439,11 @@ class ClientSession:
         elif self._has_ended and not self._outstanding:
             self._wakeup.set()
 
-    def deliver(self, message: bytes, message3: bytes) -> None:
-        """Pass on a message of a channel, as RESP2 and as RESP3 write it."""
+    def deliver(self, messages: list[bytes]) -> None:
+        """Pass on messages of channels, as RESP2 writes them."""
         if not self._is_aborted:
-            self._send(message3 if self.state.protocol == 3 else message)
+            protocol = self.state.protocol
+            self._send(b"".join([push(message, protocol) for message in messages]))
 
     def on_upstream_lost(self) -> None:
         """Messages may have been missed: the client has to know."""

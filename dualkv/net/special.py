@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from dualkv.core.answers import answer
 from dualkv.core.clients import describe, parse_kill, parse_list, parse_unblock, text_reply
-from dualkv.core.routing import Plan, Route
+from dualkv.core.routing import Plan, Route, plan_of
 from dualkv.core.session import (
     Replies,
     SessionState,
@@ -36,6 +36,7 @@ __all__ = ["SpecialCommands"]
 
 _WITHOUT_AUTH: Final = frozenset({"AUTH", "HELLO", "RESET", "QUIT"})
 _IN_SUBSCRIBER_MODE: Final = frozenset({"PING", "QUIT", "RESET"})
+_EXEC_PLAN: Final = plan_of((b"EXEC",))
 _ACT_AT_ONCE: Final = frozenset({"MULTI", "EXEC", "DISCARD", "WATCH", "RESET", "QUIT"})
 """Not queued inside a transaction."""
 
@@ -266,6 +267,13 @@ class SpecialCommands:
             )
         state.transaction = None
         return self._execute_on_lane(plan, transaction)
+
+    def execute_whole(self, transaction: Transaction, wire: bytes) -> None:
+        """Execute a transaction that came in one piece, with nothing unusual about it."""
+        block = TransactionBlock(self._writer, self._state.context, self._session, _EXEC_PLAN, transaction)
+        block.head = encode.OK + encode.QUEUED * len(transaction.queued)
+        block.wire = wire
+        self._session.submit(wire, block)
 
     def _execute_on_lane(self, plan: Plan, transaction: Transaction) -> bool:
         if not transaction.queued:

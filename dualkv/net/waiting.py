@@ -19,7 +19,7 @@ from dualkv.core.transaction import Transaction
 from dualkv.errors import ConnectionLost
 from dualkv.observe.metrics import bucket_of
 from dualkv.resp.encode import OUTCOME_UNKNOWN, array
-from dualkv.resp.replies import elements_of, is_error
+from dualkv.resp.replies import elements_of, is_error, is_null
 from dualkv.resp.requests import Request
 
 if TYPE_CHECKING:
@@ -183,8 +183,10 @@ class TransactionBlock(_Timed):
         "_receiver",
         "_result",
         "_transaction",
+        "head",
         "missing",
         "trailer",
+        "wire",
     )
 
     def __init__(
@@ -204,6 +206,10 @@ class TransactionBlock(_Timed):
         self._behind = behind
         self._finish = finish
         self._result = b""
+        self.head = b""
+        """Local answers that precede the reply."""
+        self.wire: bytes | None = None
+        """What was sent from MULTI to EXEC, if the secondary can get just that."""
         self.missing = len(transaction.queued) + 2 + behind
         self.trailer = b""
 
@@ -215,29 +221,33 @@ class TransactionBlock(_Timed):
         self.missing -= len(frames)
         if self.missing:
             return
-        self._receiver.replied(1, self.settle(self._result, now) + self.trailer)
+        self._receiver.replied(1, self.head + self.settle(self._result, now) + self.trailer)
 
     def settle(self, result: bytes, now: float) -> bytes:
         """Book and mirror what EXEC answered; return what the client gets."""
         self._book(self._exec_plan, EXEC_REQUEST, result, now)
-        if result[0] not in _ARRAY or not (results := elements_of(result)):
+        if result[0] not in _ARRAY or is_null(result):
             return result
         writer, queued = self._writer, self._transaction.queued
-        for (plan, _), element in zip(queued, results, strict=True):
-            counters = writer.answering.by_command[plan.index]
-            counters.counts[0] += 1
+        results = None
+        if self._finish is not None or b"\r\n-" in result or b"\r\n!" in result:  # else nothing has failed
+            results = elements_of(result)
+        by_command = writer.answering.by_command
+        for plan, _ in queued:
+            by_command[plan.index].counts[0] += 1
+        for (plan, _), element in zip(queued, results or (), strict=False):
             if is_error(element):
-                writer.count_error(plan, counters)
+                writer.count_error(plan, by_command[plan.index])
         if writer.stream is not None:
-            item = transaction_item(self._exec_plan, queued, results, now, self._context)
+            item = transaction_item(self._exec_plan, queued, results, now, self._context, self.wire)
             if item is not None:
                 writer.stream.offer([item])
-        return result if self._finish is None else array(self._finish(results))
+        return result if self._finish is None else array(self._finish(results or []))
 
     def on_lost(self) -> None:
         """Tell the client that the outcome is unknown."""
         self._writer.metrics.primary_outcomes_unknown += 1
-        self._receiver.replied(1, OUTCOME_UNKNOWN + self.trailer)
+        self._receiver.replied(1, self.head + OUTCOME_UNKNOWN + self.trailer)
 
 
 EXEC_REQUEST: Final = Request((b"EXEC",), b"")

@@ -155,20 +155,39 @@ def _join_simple(tokens: list[bytes], data: bytes, position: int, frames: list[b
             end = position + len(token) + 2
             index += 1
         elif (count := _FLAT_ARRAY_LENGTHS.get(token)) is not None:
-            behind = index + 1 + 2 * count
-            if behind > last:
+            behind = _behind_elements(tokens, index + 1, count, last)
+            if not behind:
                 break
-            lengths = list(map(len, tokens[index + 2 : behind : 2]))
-            if lengths != list(map(_BULK_LENGTHS.get, tokens[index + 1 : behind : 2])):
-                break
-            heads = sum(map(len, tokens[index + 1 : behind : 2]))
-            end = position + len(token) + 2 + heads + sum(lengths) + 4 * count
+            end = position + sum(map(len, tokens[index:behind])) + 2 * (behind - index)
             index = behind
         else:
             break
         frames.append(data[position:end])
         position = end
     return position
+
+
+def _behind_elements(tokens: list[bytes], index: int, count: int, last: int) -> int:
+    """Return the index behind *count* simple elements from *index* on; 0 if something else is there."""
+    behind = index + 2 * count
+    if behind <= last:  # mostly: all of them bulk strings
+        lengths = list(map(len, tokens[index + 1 : behind : 2]))
+        if lengths == list(map(_BULK_LENGTHS.get, tokens[index:behind:2])):
+            return behind
+    for _ in range(count):
+        if index >= last:
+            return 0
+        token = tokens[index]
+        length = _BULK_LENGTHS.get(token)
+        if length is not None:
+            if index + 1 >= last or len(tokens[index + 1]) != length:
+                return 0
+            index += 2
+        elif token and token[0] in _LINE_TYPES:
+            index += 1
+        else:
+            return 0
+    return index
 
 
 def _split_arrays(data: bytes, frames: list[bytes]) -> int:
