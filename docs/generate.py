@@ -12,7 +12,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
+from dualkv.commands.table import COMMANDS, UNKNOWN, CommandSpec
 from dualkv.config import SETTINGS
+from dualkv.core.ledger import Queue
+from dualkv.core.routing import Route, plan_for
 from dualkv.observe.collector import FAMILIES
 
 __all__ = ["PAGES", "renewed"]
@@ -62,7 +65,49 @@ def _metrics() -> str:
     )
 
 
-_TABLES: Final[dict[str, Callable[[], str]]] = {"settings": _settings, "metrics": _metrics}
+_ROUTES: Final = {
+    Route.LANE: "lane",
+    Route.LOCAL: "dualkv answers",
+    Route.SESSION: "dualkv answers",
+    Route.CLIENTS: "dualkv answers, about its own clients",
+    Route.TRANSACTION: "transaction",
+    Route.SUBSCRIPTION: "shared subscriptions",
+    Route.RECEIVERS: "lane; subscribers counted one by one",
+    Route.LEASED: "a connection beside the lane",
+    Route.WAIT: "lane, asked again and again",
+    Route.REFUSED: "refused",
+}
+_MIRRORED: Final = {Queue.WRITE: "as it is", Queue.SCRIPT: "as it is, as a script"}
+
+
+def _commands() -> str:
+    return _table(
+        ("command", "goes to", "mirrored", "compared"),
+        (
+            _command_row(spec)
+            for spec in sorted(COMMANDS, key=lambda spec: spec.name)
+            if spec is not UNKNOWN and not spec.subcommands
+        ),
+    )
+
+
+def _command_row(spec: CommandSpec) -> tuple[str, str, str, str]:
+    plan = plan_for(spec)
+    route = _ROUTES[plan.route]
+    mirrored = _MIRRORED[plan.queue] if plan.queue else ""
+    if "blocking" in spec.flags and plan.route is Route.LANE:
+        route = "a connection of its own"
+        if spec.name in ("XREAD", "XREADGROUP"):
+            route = "lane; with `BLOCK` a connection of its own"
+        mirrored = "by value" if plan.queue else ""
+    return f"`{spec.name}`", route, mirrored, plan.comparator.value if plan.comparator else ""
+
+
+_TABLES: Final[dict[str, Callable[[], str]]] = {
+    "settings": _settings,
+    "metrics": _metrics,
+    "commands": _commands,
+}
 PAGES: Final = tuple(REFERENCE / f"{name}.md" for name in _TABLES)
 
 
