@@ -10,6 +10,7 @@ __all__ = [
     "BackendUnavailable",
     "ConfigError",
     "ConnectionLost",
+    "LoginRefused",
     "PoolExhausted",
     "ReplyProtocolError",
     "RequestProtocolError",
@@ -34,6 +35,10 @@ class BackendUnavailable(Exception):
 
 class ConnectionLost(Exception):
     """A connection broke with requests in flight: whether they were applied is unknown."""
+
+
+class LoginRefused(Exception):
+    """The client's fault: the primary does not let it in any more. The argument is the raw reply."""
 
 
 class PoolExhausted(BackendUnavailable):

@@ -175,8 +175,8 @@ class ProxyConfig:
     auth: str = _setting(
         "configured",
         values.auth,
-        "Whom clients must be: 'configured' (client_password, users, or else the primary's own credentials) "
-        "or 'none': everybody is let in.",
+        "Whom clients must be: 'configured' (client_password, users, or else the primary's own credentials), "
+        "'pass-through' (users of the primary, whose ACLs apply), or 'none': everybody is let in.",
     )
     client_password: str = _setting(
         "", str, "What clients must say; several, a line each: any of them will do.", secret=True
@@ -223,8 +223,8 @@ class ProxyConfig:
                 raise ConfigError(f"{name}: {getattr(self, name)} is more than secondary_pool_size ({pool})")
         if self.secondary_script_timeout_seconds > 300:
             raise ConfigError("secondary_script_timeout: must not be more than 5m")
-        if self.auth == "none" and (self.client_password or self.users):
-            raise ConfigError("auth: 'none' contradicts client_password and users")
+        if self.auth != "configured" and (self.client_password or self.users):
+            raise ConfigError(f"auth: {self.auth!r} contradicts client_password and users")
         if self.client_password and self.users:
             raise ConfigError("users: name the default user's password there, not in client_password")
         if self.primary_name == self.secondary_name:

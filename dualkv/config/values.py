@@ -50,8 +50,8 @@ def positive_duration(text: str) -> float:
 
 def auth(text: str) -> str:
     """Return whom clients must be."""
-    if text not in ("configured", "none"):
-        raise ConfigError(f"{text!r} is not 'configured' or 'none'")
+    if text not in ("configured", "pass-through", "none"):
+        raise ConfigError(f"{text!r} is not 'configured', 'pass-through' or 'none'")
     return text
 
 

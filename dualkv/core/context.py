@@ -15,6 +15,8 @@ class Context(NamedTuple):
     protocol: int = 2
     """The RESP version of replies."""
     db: int = 0
+    user: bytes = b""
+    """Whom the primary takes it for; empty: dualkv itself."""
 
 
 START: Final = Context()
@@ -22,7 +24,7 @@ START: Final = Context()
 
 
 def switches(now: Context, wanted: Context) -> list[bytes]:
-    """Return the requests, one reply each, that lead from one context to another."""
+    """Return the requests, one reply each, that lead from one context to another of the same user."""
     requests = []
     if wanted.protocol != now.protocol:
         requests.append(command("HELLO", wanted.protocol))

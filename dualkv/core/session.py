@@ -27,6 +27,7 @@ __all__ = [
     "SessionState",
     "hello_reply",
     "is_printable",
+    "login_of_hello",
     "parse_hello",
     "parse_select",
     "reset",
@@ -63,6 +64,8 @@ class SessionState:
     """Where it began, and begins again after RESET."""
     user: User | None = attrs.field(factory=User)
     """Who it is; None: it has not said, and must."""
+    login: bytes = b""
+    """Whom the primary takes it for; empty: dualkv itself."""
     subscriptions: Subscriptions = attrs.field(factory=Subscriptions)
     replies: Replies = Replies.ON
     is_blocked: bool = False
@@ -77,7 +80,7 @@ class SessionState:
     @property
     def context(self) -> Context:
         """What its commands depend on."""
-        return Context(self.protocol, self.db)
+        return Context(self.protocol, self.db, self.login)
 
     @property
     def is_plain(self) -> bool:
@@ -158,6 +161,17 @@ def parse_hello(
     return HelloRequest(protocol, name, user)
 
 
+def login_of_hello(args: Args) -> tuple[bytes, bytes] | None:
+    """Return the user and password of a ``HELLO … AUTH user password``, if it has them."""
+    options = [arg.upper() for arg in args]
+    position = 2
+    while position < len(args):
+        if options[position] == b"AUTH" and position + 2 < len(args):
+            return args[position + 1], args[position + 2]
+        position += 2
+    return None
+
+
 def switch_protocol(state: SessionState, hello: HelloRequest) -> None:
     """Do what a ``HELLO`` asked for."""
     state.protocol = hello.protocol
@@ -195,6 +209,7 @@ def reset(state: SessionState, users: Users) -> None:
     state.replies = Replies.ON
     state.subscriptions = Subscriptions()
     state.user = users.initial()
+    state.login = b""
 
 
 def transaction_reply(state: SessionState, name: str) -> bytes | None:

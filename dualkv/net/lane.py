@@ -27,6 +27,7 @@ from dualkv.errors import BackendUnavailable, ConnectionLost, ReplyProtocolError
 from dualkv.net.backend import RedisBackend
 from dualkv.net.connection import Connection
 from dualkv.net.hub import ReadinessHub
+from dualkv.net.logins import Logins
 from dualkv.net.transport import RECEIVE_BYTES, Greeting, receive_some, send_some
 from dualkv.observe.metrics import PoolCounters
 from dualkv.resp.encode import command
@@ -69,18 +70,17 @@ class LaneState(enum.Enum):
 
 
 class _Switch:
-    """Waits for the reply to a ``HELLO`` or ``SELECT`` of ours."""
+    """Waits for the reply to a ``HELLO``, ``SELECT`` or ``AUTH`` of ours."""
 
-    __slots__ = ("_refused", "missing")
+    __slots__ = ("_answered", "missing")
 
-    def __init__(self, refused: Callable[[], None]) -> None:
-        self._refused = refused
+    def __init__(self, answered: Callable[[bytes], None]) -> None:
+        self._answered = answered
         self.missing = 1
 
     def on_replies(self, frames: list[bytes], now: float) -> None:  # noqa: ARG002 - as `Waiting`
         self.missing = 0
-        if is_error(frames[0]):
-            self._refused()
+        self._answered(frames[0])
 
     def on_lost(self) -> None:
         pass
@@ -115,6 +115,9 @@ class Lane:
         self._start_context = Context(db=backend.options.db)
         self._context = self._start_context  # behind everything that was submitted
         self._other_contexts: dict[Context, list[tuple[bytes, Waiting]]] = {}
+        self._logging_in: Context | None = None
+        """Whose user the primary is asked to accept; nothing is sent before it has answered."""
+        self.logins = Logins(backend.options)
         self.dbs = {backend.options.db}
         """Databases that are known to exist: a shared connection must not fail to select one."""
         self._unsent: list[bytes | memoryview] = []
@@ -142,7 +145,7 @@ class Lane:
         A client that changes its context must have no reply outstanding: within a round, commands of
         another context may be overtaken.
         """
-        if context != self._context:
+        if context != self._context or self._logging_in:
             if context.protocol not in self.greeting.protocols or context.db not in self.dbs:
                 return waiting.on_lost()  # the primary is another one than it was
             self._other_contexts.setdefault(context, []).append((wire, waiting))
@@ -161,16 +164,32 @@ class Lane:
         self._unsent_bytes += len(wire)
 
     def _switch_contexts(self) -> None:
-        others, self._other_contexts = self._other_contexts, {}
-        for context, submitted in others.items():
+        for context in sorted(self._other_contexts, key=lambda context: context.user != self._context.user):
+            if context.user != self._context.user:
+                self._logging_in = context
+                self._append(self.logins.request(context.user), _Switch(self._on_login))
+                return
             for request in switches(self._context, context):
-                self._append(request, _Switch(self._on_switch_refused))
+                self._append(request, _Switch(self._on_switched))
             self._context = context
-            for wire, waiting in submitted:
+            for wire, waiting in self._other_contexts.pop(context):
                 self._append(wire, waiting)
 
-    def _on_switch_refused(self) -> None:
-        raise ReplyProtocolError("the primary refused to switch the RESP version or the database")
+    def _on_switched(self, reply: bytes) -> None:
+        if is_error(reply):
+            raise ReplyProtocolError("the primary refused to switch the RESP version or the database")
+
+    def _on_login(self, reply: bytes) -> None:
+        context, self._logging_in = self._logging_in, None
+        assert context is not None
+        if is_error(reply):  # the user is another one than it was: nothing is executed
+            for _, waiting in self._other_contexts.pop(context):
+                waiting.on_replies([reply] * waiting.missing, self._clock())
+        else:
+            self._context = self._context._replace(user=context.user)
+        if self._other_contexts and not self._flush_is_due:
+            self._flush_is_due = True
+            self._hub.at_end_of_round(self._flush)
 
     @property
     def is_idle(self) -> bool:
@@ -286,6 +305,7 @@ class Lane:
         for submitted in self._other_contexts.values():
             waiting.extend(one for _, one in submitted)
         self._other_contexts = {}
+        self._logging_in = None
         for one in waiting:
             one.on_lost()
         self._broken.set()
@@ -341,7 +361,7 @@ class Lane:
     def _flush(self) -> None:
         """Send what there is room for; ask the hub to call again if that is not all."""
         self._flush_is_due = False
-        if self._other_contexts:
+        if self._other_contexts and self._logging_in is None:
             self._switch_contexts()
         sock, unsent = self._sock, self._unsent
         if sock is None or not unsent:

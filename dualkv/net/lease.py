@@ -12,9 +12,10 @@ import attrs
 import trio
 
 from dualkv.core.context import Context, switches
-from dualkv.errors import ConnectionLost, ReplyProtocolError
+from dualkv.errors import ConnectionLost, LoginRefused, ReplyProtocolError
 from dualkv.net.backend import RedisBackend
 from dualkv.net.connection import Connection
+from dualkv.net.logins import Logins
 from dualkv.resp.encode import command
 from dualkv.resp.replies import is_error, value_of
 
@@ -30,6 +31,7 @@ class Lease:
 
     connection: Connection
     context: Context
+    logins: Logins
     has_watch: bool = False
     """Keys are watched on it."""
 
@@ -56,7 +58,13 @@ class Lease:
 
         Raises:
             ConnectionLost: It broke, or the server does not have what is asked for; nothing was executed.
+            LoginRefused: The user is another one than it was.
         """
+        if context.user != self.context.user:
+            (reply,) = await self.call(self.logins.request(context.user))
+            if is_error(reply):
+                raise LoginRefused(reply)
+            self.context = self.context._replace(user=context.user)
         requests = switches(self.context, context)
         if requests:
             self.context = context
@@ -75,10 +83,12 @@ class LeasePool:
 
     Args:
         backend: Where they lead; its budget bounds them.
+        logins: The users' passwords.
     """
 
-    def __init__(self, backend: RedisBackend) -> None:
+    def __init__(self, backend: RedisBackend, logins: Logins) -> None:
         self._backend = backend
+        self._logins = logins
         self._idle: deque[Lease] = deque()
         self._counter = trio.Lock()
 
@@ -116,7 +126,7 @@ class LeasePool:
 
     async def _open(self) -> Lease:
         sock, greeting = await self._backend.open("leased")
-        return Lease(Connection(sock, greeting), Context(db=self._backend.options.db))
+        return Lease(Connection(sock, greeting), Context(db=self._backend.options.db), self._logins)
 
     def give_back(self, lease: Lease) -> None:
         """Take back a connection that is as good as new, but for its context and watched keys."""

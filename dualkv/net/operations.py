@@ -14,12 +14,14 @@ from typing import Final
 
 import trio
 
+from dualkv.core.auth import User
 from dualkv.core.blocking import effects_of, gives_back, wait_seconds
+from dualkv.core.context import Context
 from dualkv.core.mirror import effects_item
 from dualkv.core.routing import Plan
 from dualkv.core.session import SessionState
 from dualkv.core.transaction import Transaction
-from dualkv.errors import BackendUnavailable, ConnectionLost
+from dualkv.errors import BackendUnavailable, ConnectionLost, LoginRefused
 from dualkv.net.lane import LaneState
 from dualkv.net.lease import Lease
 from dualkv.net.waiting import Barrier, Call, TransactionBlock
@@ -63,6 +65,9 @@ class ClientOperations:
         """Carry out an operation; return the reply, or an error reply."""
         try:
             return await operation()
+        except LoginRefused as refusal:
+            reply: bytes = refusal.args[0]
+            return reply
         except BackendUnavailable as error:
             return encode.error(f"ERR dualkv: {error}: nothing was executed")
         except ConnectionLost:
@@ -160,11 +165,13 @@ class ClientOperations:
         self._lane.submit(wire, block, context)
         return await reply.wait()
 
-    async def _call(self, lease: Lease, wire: bytes, reply_count: int = 1) -> list[bytes]:
+    async def _call(
+        self, lease: Lease, wire: bytes, reply_count: int = 1, context: Context | None = None
+    ) -> list[bytes]:
         """Send requests on a lease in the client's context; after any failure the lease is closed."""
         try:
             with trio.fail_after(self._writer.config.read_timeout_seconds):
-                await lease.enter(self._state.context)
+                await lease.enter(context or self._state.context)
                 return await lease.call(wire, reply_count)
         except trio.TooSlowError:
             self._writer.leases.close(lease, lost=True)
@@ -237,6 +244,23 @@ class ClientOperations:
         self._writer.metrics.auth_failures += 1
         self._wrong_passwords += 1
         await trio.sleep(min(_MAX_PENALTY_SECONDS, _PENALTY_SECONDS * 2**self._wrong_passwords))
+        return reply
+
+    async def log_in(self, name: bytes, password: bytes, request: bytes) -> bytes:
+        """Try a client's own ``AUTH`` at the primary; return its reply."""
+        leases = self._writer.leases
+        own = self._writer.own_context
+        lease = await leases.take(own)
+        (reply,) = await self._call(lease, request, context=own)
+        if is_error(reply):
+            leases.give_back(lease)
+            return await self.refuse_password(reply) if reply.startswith(b"-WRONGPASS") else reply
+        self._lane.logins.accept(name, password)
+        lease.context = lease.context._replace(user=name)
+        leases.give_back(lease)
+        self._state.user = User(name)
+        self._state.login = name
+        self.accept_password()
         return reply
 
     def accept_password(self) -> None:

@@ -5,8 +5,8 @@ primary has confirmed it, so that nothing published afterwards is missed; what a
 to already needs no question. If the connection is lost, all subscribers are disconnected, as they would be
 by the primary.
 
-Pub/Sub knows no databases, and one user: ours. A message goes to each subscriber as it came, at once; who
-does not read is disconnected at the limit of unread bytes.
+Pub/Sub knows no databases; users of the primary (``auth = pass-through``) have a connection each. A message
+goes to each subscriber as it came, at once; who does not read is disconnected at the limit of unread bytes.
 """
 
 from __future__ import annotations
@@ -21,14 +21,16 @@ import attrs
 import trio
 
 from dualkv.core.subscriptions import Kind, SubscriberBook
-from dualkv.errors import ConnectionLost, ReplyProtocolError
+from dualkv.errors import ConnectionLost, LoginRefused, ReplyProtocolError
 from dualkv.net.backend import RedisBackend
+from dualkv.net.connection import Connection
 from dualkv.net.hub import ReadinessHub
+from dualkv.net.logins import Logins
 from dualkv.net.transport import RECEIVE_BYTES, receive_some, send_some
 from dualkv.resp.encode import PONG, command
 from dualkv.resp.replies import ReplySplitter, elements_of, is_error, value_of
 
-__all__ = ["SharedSubscriptions", "Subscriber"]
+__all__ = ["SharedSubscriptions", "Subscriber", "SubscriptionPool"]
 
 _KINDS: Final = {
     kind.value + word: (kind, word) for kind in Kind for word in (b"message", b"subscribe", b"unsubscribe")
@@ -67,9 +69,11 @@ class SharedSubscriptions:
     Args:
         backend: The primary.
         hub: Calls it when bytes arrive.
+        login: Makes the connection a user's.
     """
 
-    def __init__(self, backend: RedisBackend, hub: ReadinessHub) -> None:
+    def __init__(self, backend: RedisBackend, hub: ReadinessHub, login: bytes) -> None:
+        self._login = login
         self.book: SubscriberBook[Subscriber] = SubscriberBook()
         self._backend = backend
         self._hub = hub
@@ -97,10 +101,11 @@ class SharedSubscriptions:
         Raises:
             BackendUnavailable: The primary cannot be reached.
             ConnectionLost: The connection broke.
+            LoginRefused: The user is another one than it was.
         """
         async with self._opening:
             if self._sock is None:
-                self._start((await self._backend.open("pubsub"))[0])
+                self._start(await self._open())
         is_prepared = False
         try:
             while missing := [name for name in dict.fromkeys(names) if (kind, name) not in self._confirmed]:
@@ -115,6 +120,23 @@ class SharedSubscriptions:
         finally:
             if not is_prepared:
                 self._drop_unused(kind, names)
+
+    async def _open(self) -> socket.socket:
+        sock, greeting = await self._backend.open("pubsub")
+        try:
+            with trio.fail_after(self._backend.options.read_timeout_seconds):
+                (reply,) = await Connection(sock, greeting).exchange(self._login, 1)
+            if is_error(reply):
+                raise LoginRefused(reply)
+        except trio.TooSlowError:
+            sock.close()
+            self._backend.closed("pubsub", lost=True)
+            raise ConnectionLost("no reply from the primary") from None
+        except BaseException:
+            sock.close()
+            self._backend.closed("pubsub", lost=True)
+            raise
+        return sock
 
     def _drop_unused(self, kind: Kind, names: Sequence[bytes]) -> None:
         """Take back subscriptions that nobody has come to use."""
@@ -257,3 +279,54 @@ class SharedSubscriptions:
         if bool(unsent) != self._has_write_interest:
             self._has_write_interest = bool(unsent)
             self._hub.set_interest(sock, read=True, write=self._has_write_interest)
+
+
+class SubscriptionPool:
+    """The shared connections: one for each user of the primary that clients are.
+
+    `run` must be running; it ends them.
+    """
+
+    def __init__(self, backend: RedisBackend, hub: ReadinessHub, logins: Logins) -> None:
+        self._backend = backend
+        self._hub = hub
+        self._logins = logins
+        self._by_login: dict[bytes, SharedSubscriptions] = {}
+        self._nursery: trio.Nursery | None = None
+
+    def __bool__(self) -> bool:
+        return any(shared.book for shared in self._by_login.values())
+
+    def of(self, login: bytes) -> SharedSubscriptions:
+        """Return the connection of a user; it is opened with the first subscription."""
+        shared = self._by_login.get(login)
+        if shared is None:
+            shared = SharedSubscriptions(self._backend, self._hub, self._logins.request(login))
+            self._by_login[login] = shared
+            assert self._nursery is not None
+            self._nursery.start_soon(shared.run)
+        return shared
+
+    def remove(self, kind: Kind, name: bytes, subscriber: Subscriber) -> None:
+        """Deliver nothing more, as whichever user it was subscribed."""
+        for shared in self._by_login.values():
+            shared.remove(kind, name, subscriber)
+
+    def surplus(self, kind: Kind, channel: bytes) -> int:
+        """Return how many subscriptions to a name the primary does not see."""
+        return sum(shared.book.surplus(kind, channel) for shared in self._by_login.values())
+
+    def surplus_receivers(self, kind: Kind, channel: bytes) -> int:
+        """Return by how much the primary's count of a message's receivers is too low."""
+        return sum(shared.book.surplus_receivers(kind, channel) for shared in self._by_login.values())
+
+    @property
+    def subscribers(self) -> int:
+        """Return how many clients are subscribed to anything."""
+        return sum(len(shared.book.everybody()) for shared in self._by_login.values())
+
+    async def run(self) -> None:
+        """Watch the connections until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            await trio.sleep_forever()

@@ -7,12 +7,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from dualkv.core.answers import answer
+from dualkv.core.auth import User, Users
 from dualkv.core.clients import describe, parse_kill, parse_list, parse_unblock, text_reply
 from dualkv.core.routing import Plan, Route, plan_of
 from dualkv.core.session import (
     Replies,
     SessionState,
     hello_reply,
+    login_of_hello,
     parse_hello,
     parse_select,
     reset,
@@ -24,6 +26,7 @@ from dualkv.core.transaction import Transaction, is_local, queue_command
 from dualkv.net.lane import LaneState
 from dualkv.net.waiting import CorrectedCall, TransactionBlock
 from dualkv.resp import encode
+from dualkv.resp.encode import command
 from dualkv.resp.integers import parse_integer
 from dualkv.resp.replies import is_error, value_of
 from dualkv.resp.requests import Request
@@ -181,8 +184,26 @@ class SpecialCommands:
                 return self._set_replies(args)
 
     def _hello(self, args: tuple[bytes, ...]) -> bool:
+        users = self._writer.users
+        if self._writer.passes_logins_through and (login := login_of_hello(args)) is not None:
+            return self._begin(partial(self._log_in_and_hello, args, *login))
+        return self._hello_as(users, args)
+
+    async def _log_in_and_hello(self, args: tuple[bytes, ...], name: bytes, password: bytes) -> bytes:
+        # First all that can be wrong without the primary: nothing changes if anything is.
+        known = Users([User(name)])
+        hello = parse_hello(self._state, args, self._lane.greeting.protocols, known)
+        if isinstance(hello, bytes):
+            return hello
+        reply = await self._operations.log_in(name, password, command("AUTH", name, password))
+        if is_error(reply):
+            return reply
+        switch_protocol(self._state, hello)
+        return hello_reply(self._state, self._lane.greeting.hello.get(hello.protocol, {}))
+
+    def _hello_as(self, users: Users, args: tuple[bytes, ...]) -> bool:
         greeting = self._lane.greeting
-        hello = parse_hello(self._state, args, greeting.protocols, self._writer.users)
+        hello = parse_hello(self._state, args, greeting.protocols, users)
         if isinstance(hello, bytes):
             if hello == encode.WRONGPASS:
                 return self._begin(partial(self._operations.refuse_password, hello))
@@ -195,6 +216,9 @@ class SpecialCommands:
         users = self._writer.users
         if len(args) > 3:
             return self._answer(encode.error("ERR syntax error"))
+        if self._writer.passes_logins_through:
+            name = args[1] if len(args) == 3 else b"default"
+            return self._begin(partial(self._operations.log_in, name, args[-1], command(*args)))
         if len(args) == 2 and users.has_open_default:
             return self._answer(encode.NO_PASSWORD_SET)
         user = users.check(args[1] if len(args) == 3 else b"default", args[-1])
@@ -281,7 +305,7 @@ class SpecialCommands:
         if self._lane.state is not LaneState.UP:
             return self._answer(encode.PRIMARY_UNREACHABLE)
         finish = None
-        if self._writer.subscriptions.book:
+        if self._writer.subscriptions:
             finish = partial(self._finish, transaction)
         context = self._state.context
         block = TransactionBlock(self._writer, context, self._session, plan, transaction, 0, finish)
@@ -309,7 +333,7 @@ class SpecialCommands:
 
     def _send_corrected(self, request: Request, plan: Plan) -> bool:
         """PUBLISH, PUBSUB NUMSUB: dualkv's subscribers are one subscriber at the primary."""
-        if not self._writer.subscriptions.book:
+        if not self._writer.subscriptions:
             return self._send(request, plan)
         if self._lane.state is not LaneState.UP:
             return self._answer(encode.PRIMARY_UNREACHABLE)
@@ -321,10 +345,10 @@ class SpecialCommands:
     def _corrected(self, plan: Plan, request: Request, reply: bytes) -> bytes:
         if is_error(reply):
             return reply
-        book, args = self._writer.subscriptions.book, request.args
+        subscriptions, args = self._writer.subscriptions, request.args
         if plan.spec.name in ("PUBLISH", "SPUBLISH"):
             kind = Kind.CHANNEL if plan.spec.name == "PUBLISH" else Kind.SHARD
-            return encode.integer(value_of(reply) + book.surplus_receivers(kind, args[1]))
+            return encode.integer(value_of(reply) + subscriptions.surplus_receivers(kind, args[1]))
         kind = Kind.CHANNEL if plan.spec.name == "PUBSUB NUMSUB" else Kind.SHARD
         told: Sequence[object] = value_of(reply)
         if isinstance(told, dict):
@@ -333,7 +357,7 @@ class SpecialCommands:
         for channel, count in zip(told[::2], told[1::2], strict=True):
             assert isinstance(channel, bytes)
             assert isinstance(count, int)
-            frames += [encode.bulk(channel), encode.integer(count + book.surplus(kind, channel))]
+            frames += [encode.bulk(channel), encode.integer(count + subscriptions.surplus(kind, channel))]
         return encode.array(frames)
 
     def _subscription(self, request: Request, plan: Plan) -> bool:
@@ -356,7 +380,8 @@ class SpecialCommands:
         return self._answer(push(confirmation, self._state.protocol))
 
     async def _subscribe(self, kind: Kind, names: Sequence[bytes]) -> bytes:
-        shared, state = self._writer.subscriptions, self._state
+        state = self._state
+        shared = self._writer.subscriptions.of(state.login)
         refusal = await shared.prepare(kind, names)
         if refusal is not None:
             return refusal

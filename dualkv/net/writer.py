@@ -31,7 +31,7 @@ from dualkv.net.backend import RedisBackend
 from dualkv.net.hub import ReadinessHub
 from dualkv.net.lane import Lane, LaneState
 from dualkv.net.lease import LeasePool
-from dualkv.net.pubsub import SharedSubscriptions
+from dualkv.net.pubsub import SubscriptionPool
 from dualkv.net.shadow import ShadowReader
 from dualkv.net.stream import SecondaryStream
 from dualkv.net.waiting import SingleCall
@@ -82,9 +82,9 @@ class DualWriter:
         self.own_context = Context(db=self.primary.options.db)
         """Where dualkv's own requests on the lane are executed."""
         self.lane = Lane(self.primary, self.hub, self.answering.pool, clock)
-        self.leases = LeasePool(self.primary)
+        self.leases = LeasePool(self.primary, self.lane.logins)
         self.fence = KeyFence()
-        self.subscriptions = SharedSubscriptions(self.primary, self.hub)
+        self.subscriptions = SubscriptionPool(self.primary, self.hub, self.lane.logins)
         self.vocabulary = Vocabulary()
         self.users = users_from(config, self.primary.options)
         self.clients: dict[int, ClientSession] = {}
@@ -173,6 +173,11 @@ class DualWriter:
     def has_paired_dbs(self) -> bool:
         """Whether a database is mirrored to another number: then no third one can be mirrored."""
         return self.config.primary_db != self.config.secondary_db
+
+    @property
+    def passes_logins_through(self) -> bool:
+        """Whether clients are users of the primary."""
+        return self.config.auth == "pass-through"
 
     async def wait_lane(self) -> LaneState:
         """Wait while the lane is connecting; return its state."""

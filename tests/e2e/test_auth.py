@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from dualkv.servers import EmbeddedServer
 from tests.support.client import connect
-from tests.support.proxy import running_proxy
+from tests.support.proxy import Proxy, running_proxy
 from tests.support.servers import Pair
+from tests.support.stores import contents, open_store
 
 pytestmark = pytest.mark.e2e
 
@@ -121,3 +124,84 @@ async def test_primarys_own_password_is_the_clients(server_binary: Path, pair: P
             ]
 
     assert replies == [NOAUTH, b"+OK\r\n", b"$-1\r\n"]
+
+
+@asynccontextmanager
+async def pass_through(pair: Pair) -> AsyncIterator[Proxy]:
+    """Run dualkv with clients that are users of the primary: ``reader`` and ``writer``."""
+    with open_store(pair.primary) as store:
+        store.acl_setuser("reader", enabled=True, passwords=["+r"], keys=["a*"], categories=["+@read"])
+        store.acl_setuser(
+            "writer", enabled=True, passwords=["+w"], keys=["*"], channels=["*"], categories=["+@all"]
+        )
+        try:
+            async with running_proxy(
+                pair.primary.address, pair.secondary.address, auth="pass-through"
+            ) as proxy:
+                yield proxy
+        finally:
+            store.acl_deluser("reader", "writer")
+
+
+async def test_primarys_own_users_keep_their_rights(pair: Pair) -> None:
+    """With pass-through the primary's ACLs decide, for every client by itself, on one lane."""
+    async with (
+        pass_through(pair) as proxy,
+        connect(proxy.port) as reader,
+        connect(proxy.port) as writer,
+        connect(proxy.port) as nobody,
+    ):
+        assert await reader.pipeline([("AUTH", "reader", "x"), ("AUTH", "reader", "r")]) == [
+            WRONGPASS,
+            b"+OK\r\n",
+        ]
+        assert (await writer.call("HELLO", 3, "AUTH", "writer", "w", "SETNAME", "me")).startswith(b"%")
+        for number in range(20):
+            assert await writer.call("SET", "a", number) == b"+OK\r\n"
+            refused, value, foreign = await reader.pipeline([("SET", "a", "x"), ("GET", "a"), ("GET", "b")])
+            assert refused.startswith(b"-NOPERM ")
+            assert foreign.startswith(b"-NOPERM ")
+            assert value == b"$%d\r\n%d\r\n" % (len(str(number)), number)
+            assert await nobody.call("INCR", "n") == b":%d\r\n" % (number + 1)
+        assert await reader.pipeline([("ACL", "WHOAMI"), ("RESET",), ("ACL", "WHOAMI")]) == [
+            b"$6\r\nreader\r\n", b"+RESET\r\n", b"$7\r\ndefault\r\n",
+        ]  # fmt: skip
+        await proxy.wait_drained()
+        assert not proxy.metrics.divergences
+
+    assert contents(pair.primary) == contents(pair.secondary)
+
+
+async def test_users_rights_hold_beside_the_lane(pair: Pair) -> None:
+    """WATCH, blocking commands, transactions and subscriptions are the user's own, too."""
+    async with pass_through(pair) as proxy, connect(proxy.port) as reader, connect(proxy.port) as writer:
+        await reader.call("AUTH", "reader", "r")
+        await writer.call("AUTH", "writer", "w")
+        assert (await reader.call("BLPOP", "a", 0)).startswith(b"-NOPERM ")
+        assert (await reader.call("SUBSCRIBE", "c")).startswith(b"-NOPERM ")
+        assert (await reader.call("WATCH", "b")).startswith(b"-NOPERM ")
+        assert (await reader.pipeline([("MULTI",), ("SET", "a", 1), ("EXEC",)]))[-1].startswith(
+            b"-EXECABORT "
+        )
+        replies = await writer.pipeline(
+            [("WATCH", "b"), ("MULTI",), ("SET", "b", 1), ("EXEC",), ("SELECT", 2)]
+        )
+        assert replies[-2:] == [b"*1\r\n+OK\r\n", b"+OK\r\n"]
+        assert (await writer.call("SUBSCRIBE", "c")).endswith(b":1\r\n")
+
+
+async def test_user_who_is_gone_executes_nothing_more(pair: Pair) -> None:
+    """When the primary does not know a user any more, its commands are refused and never run as another."""
+    async with pass_through(pair) as proxy, connect(proxy.port) as gone, connect(proxy.port) as other:
+        await gone.call("AUTH", "writer", "w")
+        assert await gone.call("SET", "k", "before") == b"+OK\r\n"
+        assert await other.call("GET", "k") == b"$6\r\nbefore\r\n"  # the lane is the default user's again
+        with open_store(pair.primary) as store:
+            store.acl_setuser("writer", reset_passwords=True, passwords=["+new"], enabled=True)
+        refused = await gone.pipeline([("SET", "k", "after"), ("GET", "k")])
+        assert await other.call("GET", "k") == b"$6\r\nbefore\r\n"
+        assert await gone.pipeline([("AUTH", "writer", "new"), ("GET", "k")]) == [
+            b"+OK\r\n", b"$6\r\nbefore\r\n",
+        ]  # fmt: skip
+
+    assert refused == [WRONGPASS, WRONGPASS]

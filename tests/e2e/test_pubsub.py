@@ -99,8 +99,8 @@ async def test_subscribers_share_one_connection_and_are_counted_one_by_one(pair:
 
         for _ in range(100):
             nursery.start_soon(subscribe)
-        book = proxy.server.writer.subscriptions.book
-        await wait_until(lambda: len(book.everybody()) == 100)
+        subscriptions = proxy.server.writer.subscriptions
+        await wait_until(lambda: subscriptions.subscribers == 100)
         assert (
             await other.call("PUBSUB", "NUMSUB", "news", "none")
             == b"*4\r\n$4\r\nnews\r\n:100\r\n$4\r\nnone\r\n:0\r\n"
@@ -109,7 +109,7 @@ async def test_subscribers_share_one_connection_and_are_counted_one_by_one(pair:
         assert pool.connections["pubsub"] == 1
         assert await other.call("PUBLISH", "news", "x") == b":100\r\n"
         await wait_until(lambda: len(received) == 100)
-        await wait_until(lambda: not book)
+        await wait_until(lambda: not subscriptions)
         assert await other.call("PUBLISH", "news", "x") == b":0\r\n"
 
     assert set(received) == {frame("message", "news", "x")}
