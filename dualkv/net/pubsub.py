@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from typing import Final, Protocol
 
@@ -44,11 +44,14 @@ _log = logging.getLogger("dualkv.pubsub")
 class Subscriber(Protocol):
     """A client's session."""
 
-    def deliver(self, messages: list[bytes]) -> None:
-        """Take messages, as RESP2 writes them."""
+    def subscribed(self, kind: Kind, name: bytes) -> bytes:
+        """Take note of a subscription; return its confirmation, as RESP2 writes it."""
 
-    def on_upstream_lost(self) -> None:
-        """The connection to the primary is lost: messages may have been missed."""
+    def deliver(self, messages: list[bytes]) -> None:
+        """Take messages and confirmations, as RESP2 writes them."""
+
+    def abort(self, reason: str) -> None:
+        """Disconnect: messages may have been missed."""
 
 
 @attrs.define(eq=False)
@@ -56,8 +59,10 @@ class _Question:
     """A subscribing or unsubscribing that the primary has not answered."""
 
     kind: Kind
-    word: bytes
-    name: bytes
+    names: deque[bytes]
+    """Those that are not confirmed."""
+    subscriber: Subscriber | None
+    """Who wants to subscribe; None: this is an unsubscribing, or nobody wants it any more."""
     done: trio.Event = attrs.field(factory=trio.Event)
     error: bytes | None = None
     is_lost: bool = False
@@ -81,7 +86,10 @@ class SharedSubscriptions:
         self._opening = trio.Lock()
         self._splitter = ReplySplitter()
         self._questions: deque[_Question] = deque()
-        self._confirmed: set[tuple[Kind, bytes]] = set()
+        self._subscribed: set[tuple[Kind, bytes]] = set()
+        """What the primary has confirmed."""
+        self._wanted: Counter[tuple[Kind, bytes]] = Counter()
+        """Subscriptions that the primary has not answered."""
         self._unsent: deque[bytes | memoryview] = deque()
         self._deliveries: dict[Subscriber, list[bytes]] = {}
         """Messages of one read: a subscriber gets all of its own in one piece."""
@@ -90,13 +98,19 @@ class SharedSubscriptions:
 
     # --- for sessions
 
-    async def prepare(self, kind: Kind, names: Sequence[bytes]) -> bytes | None:
-        """Subscribe the shared connection to *names*, unless it is; return when the primary has confirmed.
+    async def subscribe(
+        self, kind: Kind, names: Sequence[bytes], subscriber: Subscriber, request: bytes
+    ) -> bytes | None:
+        """Subscribe a client. It gets each confirmation at its place between the messages.
 
-        The caller goes on with `add` at once, before anything else can happen.
+        Args:
+            kind: What is subscribed to.
+            names: To which.
+            subscriber: Who.
+            request: The client's.
 
         Returns:
-            The primary's error reply if it refuses one of them.
+            The primary's error reply if it refuses.
 
         Raises:
             BackendUnavailable: The primary cannot be reached.
@@ -106,20 +120,41 @@ class SharedSubscriptions:
         async with self._opening:
             if self._sock is None:
                 self._start(await self._open())
-        is_prepared = False
+        self._wanted.update((kind, name) for name in names)
+        question = self._ask(_Question(kind, deque(names), subscriber), request)
         try:
-            while missing := [name for name in dict.fromkeys(names) if (kind, name) not in self._confirmed]:
-                for question in [self._ask(kind, b"subscribe", name) for name in missing]:
-                    await question.done.wait()
-                    if question.is_lost:
-                        raise ConnectionLost("the connection that subscribers share was lost")
-                    if question.error is not None:
-                        return question.error
-            is_prepared = True
+            await question.done.wait()
+        except BaseException:
+            question.subscriber = None
+            raise
+        if question.is_lost:
+            raise ConnectionLost("the connection that subscribers share was lost")
+        return question.error
+
+    async def unsubscribe(self, kind: Kind, names: Sequence[bytes], subscriber: Subscriber) -> None:
+        """End subscriptions; return when the primary has confirmed that, where it has to."""
+        for question in [self.remove(kind, name, subscriber) for name in names]:
+            if question is not None:
+                await question.done.wait()
+
+    def remove(self, kind: Kind, name: bytes, subscriber: Subscriber) -> _Question | None:
+        """Deliver nothing more; return what the primary has to confirm, if anything."""
+        self.book.remove(kind, name, subscriber)
+        return self._drop_unused(kind, name)
+
+    def _drop_unused(self, kind: Kind, name: bytes) -> _Question | None:
+        """Unsubscribe from what nobody is subscribed to, or is about to be."""
+        key = (kind, name)
+        if key not in self._subscribed or self._wanted[key] or self.book.has(kind, name):
             return None
-        finally:
-            if not is_prepared:
-                self._drop_unused(kind, names)
+        self._subscribed.discard(key)
+        return self._ask(_Question(kind, deque([name]), None), command(kind.value + b"unsubscribe", name))
+
+    def _ask(self, question: _Question, request: bytes) -> _Question:
+        self._questions.append(question)
+        self._unsent.append(request)
+        self._flush()
+        return question
 
     async def _open(self) -> socket.socket:
         sock, greeting = await self._backend.open("pubsub")
@@ -137,30 +172,6 @@ class SharedSubscriptions:
             self._backend.closed("pubsub", lost=True)
             raise
         return sock
-
-    def _drop_unused(self, kind: Kind, names: Sequence[bytes]) -> None:
-        """Take back subscriptions that nobody has come to use."""
-        for name in names:
-            if (kind, name) in self._confirmed and not self.book.has(kind, name):
-                self._confirmed.discard((kind, name))
-                self._ask(kind, b"unsubscribe", name)
-
-    def add(self, kind: Kind, name: bytes, subscriber: Subscriber) -> None:
-        """Deliver messages from now on; `prepare` has made it possible."""
-        self.book.add(kind, name, subscriber)
-
-    def remove(self, kind: Kind, name: bytes, subscriber: Subscriber) -> None:
-        """Deliver nothing more."""
-        if self.book.remove(kind, name, subscriber) and self._sock is not None:
-            self._confirmed.discard((kind, name))
-            self._ask(kind, b"unsubscribe", name)
-
-    def _ask(self, kind: Kind, word: bytes, name: bytes) -> _Question:
-        question = _Question(kind, word, name)
-        self._questions.append(question)
-        self._unsent.append(command(kind.value + word, name))
-        self._flush()
-        return question
 
     # --- life
 
@@ -198,7 +209,8 @@ class SharedSubscriptions:
         sock.close()
         self._backend.closed("pubsub", lost=why != "closed")
         self._unsent.clear()
-        self._confirmed.clear()
+        self._subscribed.clear()
+        self._wanted.clear()
         questions, self._questions = self._questions, deque()
         for question in questions:
             question.is_lost = True
@@ -208,7 +220,7 @@ class SharedSubscriptions:
         if why != "closed":
             _log.warning("subscribers lost", extra={"why": why, "subscribers": len(subscribers)})
         for subscriber in subscribers:
-            subscriber.on_upstream_lost()
+            subscriber.abort("subscriptions lost")
 
     # --- called by the hub
 
@@ -243,24 +255,47 @@ class SharedSubscriptions:
         if frame == PONG:  # nobody is subscribed: the server is not in its subscriber mode
             return None
         if is_error(frame):
-            return self._answered(frame)
+            return self._refused(frame)
         elements = elements_of(frame)
         word = value_of(elements[0])
         if word == b"pong":
             return None
         kind, word = _KINDS[word]
-        if word != b"message":
-            return self._answered(None)
         name = value_of(elements[1])
+        if word != b"message":
+            return self._confirmed(kind, name, word == b"subscribe")
         for subscriber in self.book.subscribers(kind, name):
             self._deliveries.setdefault(subscriber, []).append(frame)
 
-    def _answered(self, error: bytes | None) -> None:
+    def _confirmed(self, kind: Kind, name: bytes, is_subscribed: bool) -> None:
+        question = self._questions[0]
+        question.names.popleft()
+        if is_subscribed:
+            self._subscribed.add((kind, name))
+            self._unwant(kind, name)
+            if question.subscriber is not None:
+                self.book.add(kind, name, question.subscriber)
+                confirmation = question.subscriber.subscribed(kind, name)
+                self._deliveries.setdefault(question.subscriber, []).append(confirmation)
+            else:
+                self._drop_unused(kind, name)
+        if not question.names:
+            self._questions.popleft()
+            question.done.set()
+
+    def _refused(self, error: bytes) -> None:
+        """The primary refuses a request as a whole."""
         question = self._questions.popleft()
+        for name in question.names:
+            self._unwant(question.kind, name)
+            self._drop_unused(question.kind, name)
         question.error = error
-        if question.word == b"subscribe" and error is None:
-            self._confirmed.add((question.kind, question.name))
         question.done.set()
+
+    def _unwant(self, kind: Kind, name: bytes) -> None:
+        self._wanted[kind, name] -= 1
+        if not self._wanted[kind, name]:
+            del self._wanted[kind, name]
 
     def _flush(self) -> None:
         sock, unsent = self._sock, self._unsent
@@ -306,6 +341,11 @@ class SubscriptionPool:
             assert self._nursery is not None
             self._nursery.start_soon(shared.run)
         return shared
+
+    async def unsubscribe(self, kind: Kind, names: Sequence[bytes], subscriber: Subscriber) -> None:
+        """End subscriptions, as whichever user they were made."""
+        for shared in self._by_login.values():
+            await shared.unsubscribe(kind, names, subscriber)
 
     def remove(self, kind: Kind, name: bytes, subscriber: Subscriber) -> None:
         """Deliver nothing more, as whichever user it was subscribed."""

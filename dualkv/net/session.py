@@ -24,7 +24,7 @@ import trio
 from dualkv.commands.keys import keys_of
 from dualkv.core.routing import ORDINARY, Plan, Route, plan_of
 from dualkv.core.session import Replies, SessionState
-from dualkv.core.subscriptions import push
+from dualkv.core.subscriptions import Kind, push
 from dualkv.core.transaction import whole_transaction
 from dualkv.errors import RequestProtocolError
 from dualkv.net.lane import LaneState
@@ -139,15 +139,11 @@ class ClientSession:
         """Answer what has been sent so far, then close. Who waits for an element gets an error."""
         self.operations.drain()
         if self.state.subscriptions:
-            self._abort("drained")
+            self.abort("drained")
         try:
             self._sock.shutdown(socket.SHUT_RD)  # the kernel still hands out what it has
         except OSError:
-            self._abort("gone")
-
-    def kill(self) -> None:
-        """Close it, as another client has asked for."""
-        self._abort("killed")
+            self.abort("gone")
 
     def _is_finished(self) -> bool:
         """Whether nothing is left to be read, executed or sent."""
@@ -167,7 +163,7 @@ class ClientSession:
         except OSError:
             return
 
-    def _abort(self, reason: str) -> None:
+    def abort(self, reason: str) -> None:
         """Close without another word."""
         if not self._is_aborted:
             self._is_aborted = True
@@ -186,7 +182,7 @@ class ClientSession:
         except BlockingIOError:
             return None
         except OSError:
-            return self._abort("gone")
+            return self.abort("gone")
         if data:
             requests = self._parser.feed(data)
             if self._held_back:
@@ -205,7 +201,7 @@ class ClientSession:
     def on_failure(self, error: Exception) -> None:
         """A bug of ours in serving this client: end it, and let the session's boundary report it."""
         self._error = error
-        self._abort("internal error")
+        self.abort("internal error")
 
     def end_input(self) -> None:
         """Read nothing more; close when everything so far is answered."""
@@ -439,20 +435,20 @@ class ClientSession:
         elif self._has_ended and not self._outstanding:
             self._wakeup.set()
 
+    def subscribed(self, kind: Kind, name: bytes) -> bytes:
+        """Take note of a subscription; return its confirmation, as RESP2 writes it."""
+        return self.state.subscriptions.subscribe(kind, name)
+
     def deliver(self, messages: list[bytes]) -> None:
         """Pass on messages of channels, as RESP2 writes them."""
         if not self._is_aborted:
             protocol = self.state.protocol
             self._send(b"".join([push(message, protocol) for message in messages]))
 
-    def on_upstream_lost(self) -> None:
-        """Messages may have been missed: the client has to know."""
-        self._abort("subscriptions lost")
-
     def _send(self, data: bytes) -> None:
         if self._unsent:
             if self._unsent_bytes > self._writer.config.client_output_bytes:
-                return self._abort("output limit")
+                return self.abort("output limit")
             self._unsent.append(data)
             self._unsent_bytes += len(data)
             return None
@@ -461,7 +457,7 @@ class ClientSession:
         except BlockingIOError:
             sent = 0
         except OSError:
-            return self._abort("gone")
+            return self.abort("gone")
         if sent < len(data):
             self._unsent.append(memoryview(data)[sent:])
             self._unsent_bytes = len(data) - sent
@@ -481,7 +477,7 @@ class ClientSession:
                     break
                 del self._unsent[0]
         except OSError:
-            return self._abort("gone")
+            return self.abort("gone")
         if self._held_back and self._unsent_bytes <= _SLOW_READER_BYTES:
             self._resume()
         self._update_interest()

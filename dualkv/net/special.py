@@ -363,33 +363,23 @@ class SpecialCommands:
     def _subscription(self, request: Request, plan: Plan) -> bool:
         """SUBSCRIBE and its kin."""
         kind, subscribes = kind_of(plan.spec.name)
-        names = request.args[1:]
+        names: Sequence[bytes] = request.args[1:]
         if subscribes:
-            return self._begin(partial(self._subscribe, kind, names))
-        state = self._state
+            return self._begin(partial(self._subscribe, kind, names, request))
+        names = names or self._state.subscriptions.names(kind)
         if not names:
-            names = state.subscriptions.names(kind)
-            if not names:
-                return self._confirm(state.subscriptions.nothing_to_unsubscribe(kind, state.protocol))
-        for name in names:
-            self._writer.subscriptions.remove(kind, name, self._session)
-            self._confirm(state.subscriptions.unsubscribe(kind, name))
-        return True
+            nothing = self._state.subscriptions.nothing_to_unsubscribe(kind, self._state.protocol)
+            return self._answer(push(nothing, self._state.protocol))
+        return self._begin(partial(self._unsubscribe, kind, names))
 
-    def _confirm(self, confirmation: bytes) -> bool:
-        return self._answer(push(confirmation, self._state.protocol))
+    async def _subscribe(self, kind: Kind, names: Sequence[bytes], request: Request) -> bytes:
+        shared = self._writer.subscriptions.of(self._state.login)
+        return await shared.subscribe(kind, names, self._session, request.raw) or b""
 
-    async def _subscribe(self, kind: Kind, names: Sequence[bytes]) -> bytes:
+    async def _unsubscribe(self, kind: Kind, names: Sequence[bytes]) -> bytes:
         state = self._state
-        shared = self._writer.subscriptions.of(state.login)
-        refusal = await shared.prepare(kind, names)
-        if refusal is not None:
-            return refusal
-        confirmations = []
-        for name in names:
-            shared.add(kind, name, self._session)
-            confirmations.append(push(state.subscriptions.subscribe(kind, name), state.protocol))
-        return b"".join(confirmations)
+        await self._writer.subscriptions.unsubscribe(kind, names, self._session)
+        return b"".join(push(state.subscriptions.unsubscribe(kind, name), state.protocol) for name in names)
 
     def _unsubscribe_all(self) -> None:
         for kind in Kind:
@@ -442,7 +432,7 @@ class SpecialCommands:
         ]
         for client in concerned:
             if client is not self._session:
-                client.kill()
+                client.abort("killed")
         if kill.is_old_form:
             self._answer(encode.OK if concerned else encode.error("ERR No such client"))
         else:

@@ -2,75 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
-import attrs
 import pytest
 import trio
 
 from dualkv.resp.replies import is_error
-from dualkv.servers import free_port
 from tests.support.client import connect
+from tests.support.process import serving
 from tests.support.servers import Pair
 from tests.support.stores import contents
 
 pytestmark = pytest.mark.e2e
 
 _PATIENCE_SECONDS = 30
-
-
-@attrs.frozen
-class Process:
-    """``dualkv serve`` as its own process."""
-
-    popen: subprocess.Popen[bytes]
-    port: int
-    http_port: int
-
-    async def wait(self) -> tuple[int, list[dict[str, object]]]:
-        """Return its exit code and what it logged."""
-        output, _ = await trio.to_thread.run_sync(lambda: self.popen.communicate(timeout=_PATIENCE_SECONDS))
-        return self.popen.returncode, [json.loads(line) for line in output.splitlines()]
-
-
-@asynccontextmanager
-async def serving(pair: Pair, *flags: str) -> AsyncIterator[Process]:
-    """Run ``dualkv serve`` between the two stores; kill it if it is still there at the end."""
-    port, http_port = free_port(), free_port()
-    popen = subprocess.Popen(  # noqa: ASYNC220 - returns as soon as it is started
-        [
-            sys.executable, "-m", "dualkv", "serve", "--mode", "dual-write",
-            "--listen", f"127.0.0.1:{port}", "--metrics", f"127.0.0.1:{http_port}",
-            "--primary", pair.primary.address, "--secondary", pair.secondary.address, *flags,
-        ],
-        stdout=subprocess.PIPE,
-    )  # fmt: skip
-    process = Process(popen, port, http_port)
-    try:
-        await _wait_serving(process)
-        yield process
-    finally:
-        if popen.poll() is None:
-            popen.kill()
-        popen.communicate()
-
-
-async def _wait_serving(process: Process) -> None:
-    with trio.fail_after(_PATIENCE_SECONDS):
-        while True:
-            assert process.popen.poll() is None
-            try:
-                async with connect(process.port) as client:
-                    await client.call("PING")
-                    return
-            except OSError:
-                await trio.sleep(0.02)
 
 
 async def _count_up(port: int, number: int, batch: int, acknowledged: dict[bytes, int]) -> None:

@@ -1,0 +1,1 @@
+"""Real client libraries, and what people build on them, through dualkv."""
