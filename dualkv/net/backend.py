@@ -61,7 +61,7 @@ class RedisBackend:
             BackendUnavailable: It cannot be reached within the dial timeout, or does not want us.
         """
         counters = self._counters
-        if self.open_connections >= self.options.pool_size:
+        if self.open_connections >= self.options.pool_size or (use == "leased" and self._leases_are_spent):
             counters.events["exhausted"] += 1
             raise PoolExhausted(
                 f"{self.options.address}: all {self.options.pool_size} connections are in use"
@@ -86,6 +86,12 @@ class RedisBackend:
         counters.wait.observe(self._clock() - started)
         self.last_error = None
         return sock, greeting
+
+    @property
+    def _leases_are_spent(self) -> bool:
+        """Clients that wait must leave one connection to the lane: it may have to connect again."""
+        leases = self._counters.connections["leased"] + self._counters.connections["idle"]
+        return leases >= self.options.pool_size - 1
 
     def closed(self, use: str, *, lost: bool) -> None:
         """Take note that a connection is gone: *lost* without our will, or closed by us."""

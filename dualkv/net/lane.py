@@ -94,6 +94,7 @@ class Lane:
         hub: Calls it when bytes arrive.
         counters: Where pending requests are counted.
         clock: Seconds, monotonic.
+        on_connected: Called with each new connection: the primary may be another one.
     """
 
     def __init__(
@@ -102,7 +103,9 @@ class Lane:
         hub: ReadinessHub,
         counters: PoolCounters,
         clock: Callable[[], float],
+        on_connected: Callable[[], None] = lambda: None,
     ) -> None:
+        self._on_connected = on_connected
         self.state = LaneState.CONNECTING
         self.greeting = Greeting({})
         self._backend = backend
@@ -263,6 +266,7 @@ class Lane:
         self._has_served = False
         self._broken = trio.Event()
         self._hub.register(sock, self)
+        self._on_connected()
         self._settle(LaneState.UP, "")
 
     def _settle(self, state: LaneState, why: str) -> None:

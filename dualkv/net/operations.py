@@ -7,6 +7,7 @@ lease.
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Awaitable, Callable
@@ -42,6 +43,8 @@ _PENALTY_SECONDS: Final = 0.05
 _MAX_PENALTY_SECONDS: Final = 3.0
 _PING: Final = command("PING")
 
+_log = logging.getLogger("dualkv.operations")
+
 
 class ClientOperations:
     """One client's operations, and the connections that it has leased.
@@ -56,6 +59,7 @@ class ClientOperations:
         self._state = state
         self._lane = writer.lane
         self._watch: Lease | None = None
+        self._has_lost_watch = False  # keys were watched on a connection that broke
         self._blocked: _Blocked | None = None
         self._is_leaving = False
         self._is_gone = False
@@ -103,20 +107,25 @@ class ClientOperations:
     @property
     def is_watching(self) -> bool:
         """Whether keys are watched."""
-        return self._watch is not None
+        return self._watch is not None or self._has_lost_watch
 
     async def watch(self, request: Request) -> bytes:
         """``WATCH``, outside of a transaction."""
         lease, self._watch = self._watch, None
         if lease is None:
             lease = await self._writer.leases.take(self._state.context)
-        (reply,) = await self._call(lease, request.raw)
+        try:
+            (reply,) = await self._call(lease, request.raw)
+        except BaseException:
+            self._has_lost_watch = lease.has_watch
+            raise
         lease.has_watch = True
         self._watch = lease
         return reply
 
     def unwatch(self) -> None:
         """Give the watching connection back."""
+        self._has_lost_watch = False
         if self._watch is not None:
             lease, self._watch = self._watch, None
             self._writer.leases.give_back(lease)
@@ -125,6 +134,9 @@ class ClientOperations:
         self, plan: Plan, transaction: Transaction, finish: Callable[[list[bytes]], list[bytes]]
     ) -> bytes:
         """``EXEC`` of a transaction that changes the session, or whose client watches keys."""
+        if self._has_lost_watch:  # nobody knows whether the keys were written
+            self._has_lost_watch = False
+            return encode.null_array(self._state.protocol)
         lease, self._watch = self._watch, None
         if lease is None:
             return await self._execute_on_lane(plan, transaction, finish)
@@ -133,11 +145,10 @@ class ClientOperations:
         try:
             await writer.raise_fence(keys)
         except BaseException:
-            writer.leases.give_back(lease)
+            writer.leases.close(lease, lost=False)
             raise
         try:
-            if not self._lane.is_idle:
-                await self._on_lane(_PING)
+            await self._lane_caught_up()
             block = TransactionBlock(writer, self._state.context, _Reply(), plan, transaction, 0, finish)
             frames = await self._call(lease, transaction.wire(), len(transaction.queued) + 2)
             lease.has_watch = False
@@ -147,6 +158,13 @@ class ClientOperations:
             return block.settle(frames[-1], writer.clock())
         finally:
             writer.lower_fence(keys)
+
+    async def _lane_caught_up(self) -> None:
+        """Return when everything that was sent on the lane has been answered, or is lost."""
+        if not self._lane.is_idle and self._lane.state is LaneState.UP:
+            passed = trio.Event()
+            self._lane.submit(_PING, Barrier(passed.set), self._writer.own_context)
+            await passed.wait()
 
     async def _execute_on_lane(
         self, plan: Plan, transaction: Transaction, finish: Callable[[list[bytes]], list[bytes]]
@@ -205,9 +223,16 @@ class ClientOperations:
         elif effects := effects_of(plan.spec, request.args, reply, time.time_ns() // 1_000_000):
             self._mirror(effects)
         if self._is_gone:
-            for put_back in gives_back(plan.spec, request.args, reply):
-                await writer.write(*put_back, context=state.context)
+            await self._put_back(gives_back(plan.spec, request.args, reply))
         return reply
+
+    async def _put_back(self, commands: list[tuple[bytes | str | int, ...]]) -> None:
+        """Put back what was taken for a client that has gone."""
+        try:
+            for one in commands:
+                await self._writer.write(*one, context=self._state.context)
+        except (BackendUnavailable, ConnectionLost) as error:
+            _log.error("lost what a client that has gone had taken", extra={"why": str(error)})
 
     async def _wait_unblocked(self, blocked: _Blocked, lease: Lease, plan: Plan, request: Request) -> bytes:
         seconds = wait_seconds(plan.spec, request.args)

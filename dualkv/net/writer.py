@@ -81,11 +81,11 @@ class DualWriter:
         self.hub = ReadinessHub()
         self.own_context = Context(db=self.primary.options.db)
         """Where dualkv's own requests on the lane are executed."""
-        self.lane = Lane(self.primary, self.hub, self.answering.pool, clock)
+        self.vocabulary = Vocabulary()
+        self.lane = Lane(self.primary, self.hub, self.answering.pool, clock, self.vocabulary.forget)
         self.leases = LeasePool(self.primary, self.lane.logins)
         self.fence = KeyFence()
         self.subscriptions = SubscriptionPool(self.primary, self.hub, self.lane.logins)
-        self.vocabulary = Vocabulary()
         self.users = users_from(config, self.primary.options)
         self.clients: dict[int, ClientSession] = {}
         """All sessions, by the client's id."""

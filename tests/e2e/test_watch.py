@@ -6,10 +6,11 @@ import pytest
 import trio
 
 from dualkv.config import ProxyMode
+from dualkv.net.lane import LaneState
 from tests.support.client import Client, connect
-from tests.support.proxy import running_proxy
+from tests.support.proxy import running_proxy, wait_until
 from tests.support.servers import Pair
-from tests.support.stores import contents
+from tests.support.stores import contents, open_store
 
 pytestmark = pytest.mark.e2e
 
@@ -137,3 +138,22 @@ async def test_transaction_with_what_concerns_the_connection(pair: Pair) -> None
     assert replies[-2:] == [
         b"*6\r\n+OK\r\n+OK\r\n$2\r\nme\r\n+PONG\r\n$1\r\nx\r\n+OK\r\n", b"$2\r\nme\r\n",
     ]  # fmt: skip
+
+
+async def test_lost_watch_fails_the_transaction(pair: Pair) -> None:
+    """If the watching connection breaks, nobody knows what was written meanwhile: EXEC answers nil."""
+    async with (
+        running_proxy(pair.primary.address, pair.secondary.address) as proxy,
+        connect(proxy.port) as client,
+    ):
+        await client.call("WATCH", "a")
+        with open_store(pair.primary) as store:
+            store.client_kill_filter(_type="normal", skipme=True)
+        again = await client.call("WATCH", "b")
+        replies = await client.pipeline([("MULTI",), ("SET", "k", 1), ("EXEC",)])
+        await wait_until(lambda: proxy.server.writer.lane.state is LaneState.UP)
+        later = await client.pipeline([("MULTI",), ("SET", "k", 2), ("EXEC",)])
+
+    assert again.startswith(b"-ERR dualkv lost its connection")
+    assert replies[-1] == b"*-1\r\n"
+    assert later[-1] == b"*1\r\n+OK\r\n"
