@@ -11,7 +11,7 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -26,12 +26,14 @@ from dualkv.errors import BackendUnavailable, ConnectionLost, LoginRefused
 from dualkv.net.lane import LaneState
 from dualkv.net.lease import Lease
 from dualkv.net.waiting import Barrier, Call, TransactionBlock
-from dualkv.net.writer import DualWriter
 from dualkv.resp import encode
 from dualkv.resp.encode import command
 from dualkv.resp.integers import parse_integer
 from dualkv.resp.replies import elements_of, is_error, value_of
 from dualkv.resp.requests import Request
+
+if TYPE_CHECKING:
+    from dualkv.net.writer import DualWriter
 
 __all__ = ["ClientOperations"]
 

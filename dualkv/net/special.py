@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from dualkv.core.answers import answer
 from dualkv.core.auth import User, Users
@@ -58,18 +58,6 @@ class SpecialCommands:
         self._state = session.state
         self._operations = session.operations
         self._lane = writer.lane
-        self._by_route: Final[dict[Route, Callable[[Request, Plan], bool]]] = {
-            Route.LANE: self._send,
-            Route.RECEIVERS: self._send_corrected,
-            Route.LOCAL: self._answer_locally,
-            Route.SESSION: self._change_session,
-            Route.CLIENTS: self._answer_about_clients,
-            Route.TRANSACTION: self._transaction,
-            Route.SUBSCRIPTION: self._subscription,
-            Route.BLOCKING: lambda request, plan: self._begin(partial(self._operations.block, plan, request)),
-            Route.LEASED: lambda request, _: self._begin(partial(self._operations.call_beside_lane, request)),
-            Route.WAIT: lambda request, _: self._begin(partial(self._operations.wait_for_replicas, request)),
-        }
 
     def execute(self, request: Request, plan: Plan) -> bool:
         """Execute a command.
@@ -82,9 +70,7 @@ class SpecialCommands:
             state.has_quit = True
             self._session.end_input()
             return True
-        if plan.route is Route.UNKNOWN and not self._writer.vocabulary.is_missing(
-            request.args[0], self._writer.clock()
-        ):
+        if plan.route is Route.UNKNOWN and state.user is not None and not self._is_missing(request.args[0]):
             return self._begin(partial(self._learn, request))
         state.last_command = spec.label.encode()
         refusal = self._refusal(request.args, plan)
@@ -100,9 +86,7 @@ class SpecialCommands:
             return self._answer(
                 self._select_refusal(request, plan) or queue_command(state.transaction, plan, request)
             )
-        if plan.route is Route.UNKNOWN:
-            return self._send(request, plan)
-        return self._by_route[plan.route](request, plan)
+        return self._BY_ROUTE[plan.route](self, request, plan)
 
     def _refusal(self, args: tuple[bytes, ...], plan: Plan) -> bytes | None:
         """Return the error for what this client must not do now, in the order in which Redis checks."""
@@ -156,6 +140,19 @@ class SpecialCommands:
         if self._state.has_quit:
             self._session.end_input()
         return True
+
+    def _block(self, request: Request, plan: Plan) -> bool:
+        return self._begin(partial(self._operations.block, plan, request))
+
+    def _call_beside_lane(self, request: Request, _: Plan) -> bool:
+        return self._begin(partial(self._operations.call_beside_lane, request))
+
+    def _wait_for_replicas(self, request: Request, _: Plan) -> bool:
+        return self._begin(partial(self._operations.wait_for_replicas, request))
+
+    def _is_missing(self, name: bytes) -> bool:
+        """Whether the primary has said lately that there is no such command."""
+        return self._writer.vocabulary.is_missing(name, self._writer.clock())
 
     async def _learn(self, request: Request) -> bytes:
         await self._operations.learn(request.args[0])
@@ -441,3 +438,17 @@ class SpecialCommands:
             self._state.has_quit = True
             self._session.end_input()
         return True
+
+    _BY_ROUTE: ClassVar[dict[Route, Callable[[SpecialCommands, Request, Plan], bool]]] = {
+        Route.LANE: _send,
+        Route.UNKNOWN: _send,
+        Route.RECEIVERS: _send_corrected,
+        Route.LOCAL: _answer_locally,
+        Route.SESSION: _change_session,
+        Route.CLIENTS: _answer_about_clients,
+        Route.TRANSACTION: _transaction,
+        Route.SUBSCRIPTION: _subscription,
+        Route.BLOCKING: _block,
+        Route.LEASED: _call_beside_lane,
+        Route.WAIT: _wait_for_replicas,
+    }

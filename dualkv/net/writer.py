@@ -25,12 +25,14 @@ from dualkv.core.fence import KeyFence
 from dualkv.core.mirror import StreamItem
 from dualkv.core.modes import mode_plan
 from dualkv.core.routing import Plan, Route, plan_of
+from dualkv.core.session import SessionState
 from dualkv.core.vocabulary import Vocabulary
 from dualkv.errors import BackendUnavailable, ConnectionLost
 from dualkv.net.backend import RedisBackend
 from dualkv.net.hub import ReadinessHub
 from dualkv.net.lane import Lane, LaneState
 from dualkv.net.lease import LeasePool
+from dualkv.net.operations import ClientOperations
 from dualkv.net.pubsub import SubscriptionPool
 from dualkv.net.shadow import ShadowReader
 from dualkv.net.stream import SecondaryStream
@@ -148,13 +150,33 @@ class DualWriter:
         """
         return await self._call(args, CommandCategory.SCRIPT)
 
+    async def blocking(self, *args: bytes | str | int) -> bytes:
+        """Execute a command that may wait (``BLPOP``) on a connection of its own, mirror what it took.
+
+        Cancelling it disconnects: an element that comes in that moment can be lost, as with Redis itself.
+
+        Returns:
+            The primary's raw reply.
+
+        Raises:
+            ValueError: It does not wait.
+            BackendUnavailable: The primary cannot be reached, or all connections are in use.
+            ConnectionLost: The connection broke; whether it was executed is unknown.
+        """
+        encoded = _encoded(args)
+        plan = plan_of(encoded)
+        if plan.route is not Route.BLOCKING:
+            raise ValueError(f"{encoded[0]!r} does not wait")
+        state = SessionState(0, self.primary.options.db)
+        return await ClientOperations(self, state).block(plan, Request(encoded, command(*encoded)))
+
     async def _call(
         self,
         args: tuple[bytes | str | int, ...],
         *categories: CommandCategory,
         context: Context | None = None,
     ) -> bytes:
-        encoded = tuple(arg if isinstance(arg, bytes) else str(arg).encode() for arg in args)
+        encoded = _encoded(args)
         category = classify_command(encoded)
         if category not in categories:
             raise ValueError(f"{encoded[0]!r} is a command of another category: {category.value}")
@@ -255,6 +277,10 @@ class DualWriter:
         if self.stream is not None:
             self.stream.close(drain_seconds)
         self._closing.set()
+
+
+def _encoded(args: tuple[bytes | str | int, ...]) -> tuple[bytes, ...]:
+    return tuple(arg if isinstance(arg, bytes) else str(arg).encode() for arg in args)
 
 
 @asynccontextmanager

@@ -7,7 +7,9 @@ import time
 import pytest
 import trio
 
-from dualkv.config import ProxyMode
+from dualkv.config import ProxyConfig, ProxyMode
+from dualkv.net.writer import open_writer
+from dualkv.resp.encode import command
 from tests.support.client import Client, connect
 from tests.support.proxy import Proxy, running_proxy, wait_until
 from tests.support.servers import Pair
@@ -24,9 +26,6 @@ def blocked(proxy: Proxy) -> int:
 async def start(client: Client, proxy: Proxy, *args: str | int) -> None:
     """Send a command and return when it waits."""
     before = blocked(proxy)
-    await client.pipeline([])
-    from dualkv.resp.encode import command
-
     await client.send(command(*args))
     await wait_until(lambda: blocked(proxy) == before + 1)
 
@@ -243,8 +242,6 @@ async def test_wait_does_not_hold_up_others(pair: Pair) -> None:
         connect(proxy.port) as waiting,
         connect(proxy.port) as other,
     ):
-        from dualkv.resp.encode import command
-
         await waiting.send(command("WAIT", 1, 300))
         started = time.monotonic()
         for _ in range(20):
@@ -256,3 +253,22 @@ async def test_wait_does_not_hold_up_others(pair: Pair) -> None:
         assert await waiting.call("WAIT", "x", 0) == b"-ERR value is not an integer or out of range\r\n"
 
     assert elapsed < 0.25
+
+
+async def test_python_program_can_wait_too(pair: Pair) -> None:
+    """`DualWriter.blocking` waits, mirrors what it took, and takes nothing that does not wait."""
+    config = ProxyConfig(primary=pair.primary.address, secondary=pair.secondary.address)
+    async with open_writer(config) as writer, trio.open_nursery() as nursery:
+        replies: list[bytes] = []
+
+        async def wait() -> None:
+            replies.append(await writer.blocking("BLPOP", "k", 0))
+
+        nursery.start_soon(wait)
+        await writer.write("RPUSH", "k", "a", "b")
+        await wait_until(lambda: bool(replies))
+        with pytest.raises(ValueError, match="does not wait"):
+            await writer.blocking("GET", "k")
+
+    assert replies == [b"*2\r\n$1\r\nk\r\n$1\r\na\r\n"]
+    assert contents(pair.primary) == contents(pair.secondary) == {b"k": (b"list", [b"b"])}
