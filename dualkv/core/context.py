@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from dualkv.resp.encode import command
 
-__all__ = ["START", "Context", "switches"]
+__all__ = ["START", "Context", "context_of", "switches"]
 
 
 class Context(NamedTuple):
@@ -17,6 +18,12 @@ class Context(NamedTuple):
     db: int = 0
     user: bytes = b""
     """Whom the primary takes it for; empty: dualkv itself."""
+
+
+@lru_cache(maxsize=4096)
+def context_of(protocol: int, db: int, user: bytes) -> Context:
+    """Return a context; the same object for the same settings, mostly, so that `is` is worth a try."""
+    return Context(protocol, db, user)
 
 
 START: Final = Context()

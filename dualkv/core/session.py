@@ -14,7 +14,7 @@ from collections.abc import Container
 import attrs
 
 from dualkv.core.auth import User, Users
-from dualkv.core.context import Context
+from dualkv.core.context import Context, context_of
 from dualkv.core.subscriptions import Subscriptions
 from dualkv.core.transaction import Transaction
 from dualkv.resp import encode
@@ -80,7 +80,7 @@ class SessionState:
     @property
     def context(self) -> Context:
         """What its commands depend on."""
-        return Context(self.protocol, self.db, self.login)
+        return context_of(self.protocol, self.db, self.login)
 
     @property
     def is_plain(self) -> bool:

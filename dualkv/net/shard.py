@@ -220,6 +220,7 @@ class Shard:
         now = stream.clock()
         young = now - stream.shortest_timeout_seconds  # what was offered later needs no closer look
         batch: list[StreamItem] = []
+        usable: Context | None = None  # the last item's: mostly the next one's too
         size = 0
         while waiting and len(batch) < _MAX_BATCH_ITEMS:
             item = waiting[0]
@@ -229,11 +230,12 @@ class Shard:
                 stream.drop(item, DropReason.EXPIRED)
             elif item.expected is not None and stream.sheds(item, now):
                 stream.drop(item, DropReason.SHED)
-            elif item.context not in self._usable and stream.db_for(item) not in self._dbs:
+            elif item.context is not usable and not self._is_known(item):
                 break
-            elif item.context not in self._usable and (refusal := self._refusal(item)) is not None:
+            elif item.context is not usable and (refusal := self._refusal(item)) is not None:
                 stream.drop(item, refusal)
             else:
+                usable = item.context
                 size += len(item.request.raw)
                 if size > _MAX_BATCH_BYTES and batch:
                     break
@@ -281,8 +283,14 @@ class Shard:
         finally:
             rendezvous.is_over.set()
 
+    def _is_known(self, item: StreamItem) -> bool:
+        """Whether it is known if the secondary has the item's database."""
+        return item.context in self._usable or self._stream.db_for(item) in self._dbs
+
     def _refusal(self, item: StreamItem) -> DropReason | None:
         """Return why the secondary cannot take *item*, if it cannot. Its database must be known."""
+        if item.context in self._usable:
+            return None
         assert self._connection is not None
         if not self._dbs[self._stream.db_for(item)]:
             return DropReason.NO_SUCH_DB
@@ -356,23 +364,28 @@ class Shard:
         pieces: list[bytes] = []
         outcomes: list[int] = []  # positions among the replies, if they are not simply one per item
         expected = 0
+        current: Context | None = None  # what the connection is set to, if an item had just that
+        has_scripts = False
         for item in batch:
-            if item.context != self._context:
-                before = self._switches_to(item)
-                pieces += before
-                expected += len(before)
+            if item.context is not current:
+                if item.context != self._context:
+                    before = self._switches_to(item)
+                    pieces += before
+                    expected += len(before)
+                current = item.context if item.context == self._context else None
             if item.queue is Queue.SCRIPT:
+                has_scripts = True
                 pieces.append(self._stream.scripts.wire(item, self._known_scripts))
             else:
                 pieces.append(item.request.raw)
             if item.selects:
-                self._context = self._context._replace(db=_UNKNOWN_DB)
+                current, self._context = None, self._context._replace(db=_UNKNOWN_DB)
             expected += item.reply_count
             outcomes.append(expected - 1)
         frames = await connection.exchange(b"".join(pieces), expected)
         if expected != len(batch):
             frames = [frames[position] for position in outcomes]
-        if any(item.queue is Queue.SCRIPT for item in batch):
+        if has_scripts:
             await self._spell_out(batch, frames)
         return frames
 

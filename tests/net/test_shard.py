@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 import trio
 
+from dualkv.core.context import Context
 from dualkv.core.ledger import DropReason, Queue
+from dualkv.core.mirror import StreamItem
 from dualkv.resp import encode
+from tests.core.building import planned
 from tests.net.building import Clock
 from tests.net.streaming import Holding, StreamBench, key_of_shard, lines, settle_tasks, stream_to
 from tests.support.fake_backend import running_fake
@@ -285,3 +288,23 @@ async def test_shadow_reads_make_room_when_the_stream_is_behind() -> None:
         assert lines(fake.commands) == ["SET k 1", "GET new"]
         assert bench.dropped(Queue.SHADOW) == {DropReason.SHED: 1}
         assert bench.metrics.shadow_inconclusive == {"shed": 1}
+
+
+async def test_reads_of_both_versions_and_writes_between_get_their_version() -> None:
+    """A write keeps the version that is set; the read behind it still gets its own."""
+    async with running_fake() as fake, stream_to(fake) as bench:
+        fake.answer = lambda _: b"+%d\r\n" % fake.last.protocol
+        plan, request = planned("SET", "k", "v")
+        two, three = Context(2), Context(3)
+        read = planned("GET", "k")
+        items = [
+            StreamItem(read[0], Queue.SHADOW, read[1], bench.clock(), three, b"+3\r\n"),
+            StreamItem(plan, Queue.WRITE, request, bench.clock(), two),
+            StreamItem(read[0], Queue.SHADOW, read[1], bench.clock(), two, b"+2\r\n"),
+            StreamItem(read[0], Queue.SHADOW, read[1], bench.clock(), three, b"+3\r\n"),
+        ]
+        bench.offer_items(*items)
+        await bench.wait_settled()
+
+        assert bench.compared == []
+        assert bench.metrics.shadow_matches == 3
