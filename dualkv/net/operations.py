@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -314,16 +314,10 @@ class ClientOperations:
             return (await self._on_lane(request.raw))[0]  # the primary knows what to say
         *wanted, patience_ms = (number or 0 for number in numbers)
         asked = await self._on_lane(command(*args[:-1], 1))  # makes the replicas speak up at once
-        with trio.move_on_after(patience_ms / 1000 if patience_ms else math.inf):
-            while not is_error(asked[0]) and not self._is_leaving:
-                told = value_of(asked[0])
-                if all(
-                    have >= want
-                    for have, want in zip(told if isinstance(told, list) else [told], wanted, strict=True)
-                ):
-                    break
-                await trio.sleep(_WAIT_POLL_SECONDS)
-                asked = await self._on_lane(command(args[0], *(0 for _ in args[1:])))
+        deadline = trio.current_time() + (patience_ms / 1000 if patience_ms else math.inf)
+        while not self._is_leaving and trio.current_time() < deadline and _is_short_of(asked[0], wanted):
+            await trio.sleep(min(_WAIT_POLL_SECONDS, deadline - trio.current_time()))
+            asked = await self._on_lane(command(args[0], *(0 for _ in args[1:])))
         return asked[0]
 
     async def call_beside_lane(self, request: Request) -> bytes:
@@ -407,3 +401,10 @@ class _Blocked:
             await self._unblock.wait()
         else:
             self.is_released = True  # too late to release
+
+
+def _is_short_of(reply: bytes, wanted: Sequence[int]) -> bool:
+    """Whether fewer replicas than wanted have it yet (``WAIT`` gives one number, ``WAITAOF`` two)."""
+    told = value_of(reply)
+    numbers = told if isinstance(told, list) else [told]
+    return not is_error(reply) and any(have < want for have, want in zip(numbers, wanted, strict=True))

@@ -94,7 +94,8 @@ class SharedSubscriptions:
         self._deliveries: dict[Subscriber, list[bytes]] = {}
         """Messages of one read: a subscriber gets all of its own in one piece."""
         self._has_write_interest = False
-        self._is_silent = False
+        self._heard = trio.Event()
+        """Set by whatever the primary says."""
 
     # --- for sessions
 
@@ -182,15 +183,13 @@ class SharedSubscriptions:
                 await trio.sleep(self._backend.options.read_timeout_seconds / _PINGS_PER_TIMEOUT)
                 if self._sock is None:
                     continue
-                if self._is_silent:
+                with trio.move_on_after(self._backend.options.read_timeout_seconds) as patience:
+                    self._heard = trio.Event()
+                    self._unsent.append(_PING)
+                    self._flush()
+                    await self._heard.wait()
+                if patience.cancelled_caught:
                     self._break(f"no answer to a PING in {self._backend.options.read_timeout_seconds:g} s")
-                else:
-                    with trio.move_on_after(self._backend.options.read_timeout_seconds):
-                        self._is_silent = True
-                        self._unsent.append(_PING)
-                        self._flush()
-                        while self._is_silent:  # noqa: ASYNC110 - looked at a few times a second
-                            await trio.sleep(0.1)
         finally:
             self._break("closed")
 
@@ -198,7 +197,6 @@ class SharedSubscriptions:
         self._sock = sock
         self._splitter = ReplySplitter()
         self._has_write_interest = False
-        self._is_silent = False
         self._hub.register(sock, self)
 
     def _break(self, why: str) -> None:
@@ -207,6 +205,7 @@ class SharedSubscriptions:
         sock, self._sock = self._sock, None
         self._hub.unregister(sock)
         sock.close()
+        self._heard.set()
         self._backend.closed("pubsub", lost=why != "closed")
         self._unsent.clear()
         self._subscribed.clear()
@@ -228,7 +227,7 @@ class SharedSubscriptions:
         """Deliver messages, take confirmations."""
         if self._sock is None:
             return None
-        self._is_silent = False
+        self._heard.set()
         try:
             data = receive_some(self._sock, RECEIVE_BYTES)
             if data == b"":
