@@ -192,18 +192,20 @@ async def listen(
         port: Whom to talk to.
         conversation: What to say, one by one.
         protocol: The RESP version.
-        expected: What the other side has answered: so many bytes are waited for longer.
+        expected: What the other side has answered: so many frames are waited for longer.
     """
     turns: list[Turn] = []
-    trusts = True
     async with _connected(port) as connection:
         for number, [(command, _)] in enumerate(_batches(conversation, Variant(protocol, Way.ONE_BY_ONE))):
             await connection.send([command])
-            awaited = len(expected[number].reply) if expected and trusts else 0 if expected else None
-            heard = await _hear(connection, awaited)
-            trusts = awaited is None or len(heard) == awaited
-            turns.append(Turn(command, heard))
+            awaited = _count_frames(expected[number].reply) if expected else None
+            turns.append(Turn(command, await _hear(connection, awaited)))
     return turns
+
+
+def _count_frames(heard: bytes) -> int:
+    """Return how many frames were heard; the length would tell less: ids and times differ in length."""
+    return len(ReplySplitter().feed(heard.removesuffix(CLOSED))) + heard.endswith(CLOSED)
 
 
 async def _hear(connection: _Connection, awaited: int | None) -> bytes:
@@ -211,14 +213,14 @@ async def _hear(connection: _Connection, awaited: int | None) -> bytes:
 
     Args:
         connection: Where it comes from.
-        awaited: So many bytes are waited for longer; None: at least one, for a while.
+        awaited: So many frames are waited for longer; None: at least one, for a while.
     """
     heard = b""
     while not heard.endswith(CLOSED):
         patience = _QUIET_SECONDS
         if awaited is None and not heard:
             patience = _FIRST_SECONDS
-        elif awaited is not None and len(heard) < awaited:
+        elif awaited is not None and _count_frames(heard) < awaited:
             patience = _REPLY_SECONDS
         data = None
         with trio.move_on_after(patience):
