@@ -206,6 +206,17 @@ class ProxyConfig:
         name="drain",
     )
 
+    journal_dir: str = _setting(
+        "", str, "Where keys of writes on their way are kept, to survive kill -9; empty: nowhere."
+    )
+    journal_fsync: str = _setting(
+        "interval",
+        values.fsync,
+        "When they are forced to the disk: 'always' before a write leaves, 'interval' each second, 'never'. "
+        "A machine that goes down costs a copy of everything, except with 'always'.",
+    )
+    journal_bytes: int = _setting("256MiB", values.size, "Most that they may take there.")
+
     sentry_dsn: str = _setting("", str, "Where divergences are reported; empty: nowhere.", secret=True)
     sentry_env: str = _setting("", str, "Sentry's environment.")
     sentry_sample: float = _setting("1.0", values.fraction, "Share of events sent to Sentry.")

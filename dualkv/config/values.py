@@ -15,6 +15,7 @@ __all__ = [
     "count",
     "duration",
     "fraction",
+    "fsync",
     "label",
     "listen_address",
     "log_level",
@@ -52,6 +53,13 @@ def auth(text: str) -> str:
     """Return whom clients must be."""
     if text not in ("configured", "pass-through", "none"):
         raise ConfigError(f"{text!r} is not 'configured', 'pass-through' or 'none'")
+    return text
+
+
+def fsync(text: str) -> str:
+    """Return when something is forced to the disk."""
+    if text not in ("never", "interval", "always"):
+        raise ConfigError(f"{text!r} is not 'never', 'interval' or 'always'")
     return text
 
 

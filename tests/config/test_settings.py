@@ -78,12 +78,17 @@ WRONG_VALUES = {
     "client_output_bytes": "lots",
     "lame_duck": "-1s",
     "drain": "0s",
+    "journal_fsync": "sometimes",
+    "journal_bytes": "0",
     "sentry_sample": "2",
     "log_level": "loud",
 }
 """One wrong value of each setting that does not take just any text."""
 
-ANY_TEXT = {"primary_password", "secondary_password", "client_password", "users", "sentry_dsn", "sentry_env"}
+ANY_TEXT = {
+    "primary_password", "secondary_password", "client_password", "users", "journal_dir",
+    "sentry_dsn", "sentry_env",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
