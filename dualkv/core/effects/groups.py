@@ -1,0 +1,299 @@
+"""Consumer groups: who has got which entry of a stream, when, and how often.
+
+Servers tell their replicas with ``XCLAIM … TIME RETRYCOUNT FORCE JUSTID``, and so do we. What it needs and no
+reply says is asked: how often an entry was delivered, how far a group has read. A consumer with nothing
+pending is not mirrored (servers do not either), unless it was created by name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from dualkv.core.effects.model import Args, Command, Effects, Execution, Rule, Verbatim
+from dualkv.core.effects.parsing import Questions, amount, copies, effects, frames, integer, named, text
+from dualkv.resp.replies import is_null
+
+__all__ = ["QUESTIONS", "RULES", "streams_of"]
+
+
+# --- where a group stands --------------------------------------------------------------------------------
+
+
+def _ask_for_groups(key: bytes) -> Args:
+    return (b"XINFO", b"GROUPS", key)
+
+
+def _set_id(key: bytes, group: bytes, answer: bytes) -> Command:
+    """Return the command that says how far a group has read, from what ``XINFO GROUPS`` answered."""
+    last_id, entries_read = _progress(group, answer)
+    counted = () if entries_read is None else (b"ENTRIESREAD", entries_read)
+    return Command((b"XGROUP", b"SETID", key, group, last_id, *counted))
+
+
+def _progress(group: bytes, answer: bytes) -> tuple[bytes, bytes | None]:
+    """Return the last id that a group has read, and how many entries if that is known."""
+    facts = next(facts for facts in map(named, frames(answer)) if text(facts[b"name"]) == group)
+    entries_read = facts.get(b"entries-read", _NULL)
+    return text(facts[b"last-delivered-id"]), None if is_null(entries_read) else text(entries_read)
+
+
+_NULL: Final = b"_\r\n"
+
+
+def _ask_what_last_is(args: Args) -> tuple[Args, ...]:
+    return (_ask_for_groups(args[2]),) if args[4] == b"$" else ()
+
+
+def _place(execution: Execution) -> Effects:
+    """``XGROUP CREATE``, ``XGROUP SETID``: ``$`` is an id, too."""
+    args = execution.args
+    if args[4] != b"$":
+        return effects(Command(args))
+    last_id, _ = _progress(args[3], execution.answers[0])
+    return effects(Command((*args[:4], last_id, *args[5:])))
+
+
+# --- entries that are pending ----------------------------------------------------------------------------
+
+
+class _Pending(NamedTuple):
+    entry_id: bytes
+    consumer: bytes
+    idle_ms: int
+    deliveries: int
+
+
+def _pending(answer: bytes) -> list[_Pending]:
+    """Return what ``XPENDING`` answered to a question for a range."""
+    found = []
+    for entry in frames(answer):
+        entry_id, consumer, idle, deliveries = frames(entry)
+        found.append(_Pending(text(entry_id), text(consumer), integer(idle), integer(deliveries)))
+    return found
+
+
+def _claims(key: bytes, group: bytes, entries: Iterable[_Pending], at_ms: int) -> list[Command]:
+    """Return the commands that say of entries what they are; those that are alike share one."""
+    alike: dict[tuple[bytes, int, int], list[bytes]] = {}
+    for entry_id, *rest in entries:
+        alike.setdefault(tuple(rest), []).append(entry_id)  # type: ignore[arg-type]
+    return [
+        _claim(key, group, consumer, ids, at_ms - idle_ms, deliveries)
+        for (consumer, idle_ms, deliveries), ids in alike.items()
+    ]
+
+
+def _claim(
+    key: bytes,
+    group: bytes,
+    consumer: bytes,
+    ids: Sequence[bytes],
+    time_ms: int,
+    deliveries: int,
+    *more: bytes,
+) -> Command:
+    return Command(
+        (
+            b"XCLAIM", key, group, consumer, b"0", *ids, b"TIME", b"%d" % time_ms,
+            b"RETRYCOUNT", b"%d" % deliveries, b"FORCE", b"JUSTID", *more,
+        )
+    )  # fmt: skip
+
+
+def _raise_last_id(key: bytes, group: bytes, consumer: bytes, last_id: bytes) -> Command:
+    """Return a claim of nothing that has a group read up to an id at least."""
+    return Command((b"XCLAIM", key, group, consumer, b"0", b"0-0", b"JUSTID", b"LASTID", last_id))
+
+
+# --- reading ---------------------------------------------------------------------------------------------
+
+
+class _Reading(NamedTuple):
+    """An ``XREADGROUP``."""
+
+    group: bytes
+    consumer: bytes
+    limit: bytes
+    options: frozenset[bytes]
+    begins: dict[bytes, bytes]
+    """From which id on, by stream; ``>``: what nobody has got yet."""
+
+
+_TAKING: Final = {b"GROUP": 2, b"COUNT": 1, b"BLOCK": 1, b"CLAIM": 1}
+_ALL: Final = b"1000000000"
+
+
+def _reading(args: Args) -> _Reading:
+    found: dict[bytes, Args] = {}
+    position = 1
+    while (name := args[position].upper()) != b"STREAMS":
+        behind = position + 1 + _TAKING.get(name, 0)
+        found[name] = args[position + 1 : behind]
+        position = behind
+    names = args[position + 1 :]
+    half = len(names) // 2
+    begins = dict(zip(names[:half], names[half:], strict=True))
+    if len(begins) < half:
+        raise ValueError("a stream is read twice: which entries were new cannot be told")
+    group, consumer = found[b"GROUP"]
+    (limit,) = found.get(b"COUNT", (_ALL,))
+    return _Reading(group, consumer, limit, frozenset(found), begins)
+
+
+def _behind(entry_id: bytes) -> bytes:
+    """Return the id that follows an id, as every server understands it (``(id`` is younger)."""
+    milliseconds, _, sequence = entry_id.partition(b"-")
+    return b"%d-%d" % (int(milliseconds), int(sequence or 0) + 1)
+
+
+def _ask_behind_reading(args: Args) -> tuple[Args, ...]:
+    reading = _reading(args)
+    if b"CLAIM" in reading.options:
+        return ()
+    return tuple(
+        _ask_for_groups(key)
+        if begin == b">"
+        else (b"XPENDING", key, reading.group, _behind(begin), b"+", reading.limit, reading.consumer)
+        for key, begin in reading.begins.items()
+    )
+
+
+def _read(execution: Execution) -> Effects:
+    """``XREADGROUP``; of what blocked, no answers are at hand."""
+    reading = _reading(execution.args)
+    if b"CLAIM" in reading.options:  # new entries and old ones in one reply
+        return copies(list(reading.begins))
+    answers = dict(zip(reading.begins, execution.answers, strict=False))
+    commands: list[Command] = []
+    for key, entries in streams_of(execution.reply):
+        if not frames(entries):
+            continue
+        if reading.begins[key] == b">":
+            commands += _delivered(reading, key, entries, answers.get(key), execution.at_ms)
+        else:
+            commands += _delivered_again(reading, key, entries, answers[key], execution.at_ms)
+    return effects(*commands)
+
+
+def _delivered(
+    reading: _Reading, key: bytes, entries: bytes, answer: bytes | None, at_ms: int
+) -> list[Command]:
+    """Entries that nobody had before."""
+    group, consumer = reading.group, reading.consumer
+    ids = [text(frames(entry)[0]) for entry in frames(entries)]
+    if b"NOACK" not in reading.options:
+        commands = [_claim(key, group, consumer, ids, at_ms, 1, b"LASTID", ids[-1])]
+    elif answer is None:
+        commands = [_raise_last_id(key, group, consumer, ids[-1])]
+    else:
+        commands = [Command((b"XGROUP", b"CREATECONSUMER", key, group, consumer))]
+    if answer is not None:
+        commands.append(_set_id(key, group, answer))
+    return commands
+
+
+def _delivered_again(
+    reading: _Reading, key: bytes, entries: bytes, answer: bytes, at_ms: int
+) -> list[Command]:
+    """A consumer's own past: each entry counts as delivered once more, unless it was deleted."""
+    ids = {text(entry_id) for entry_id, fields in map(frames, frames(entries)) if not is_null(fields)}
+    again = (entry._replace(idle_ms=0) for entry in _pending(answer) if entry.entry_id in ids)
+    return _claims(key, reading.group, again, at_ms)
+
+
+def streams_of(reply: bytes) -> list[tuple[bytes, bytes]]:
+    """Return key and entries of what ``XREADGROUP`` answered: pairs, or RESP3's map."""
+    elements = frames(reply)
+    if reply[:1] == b"%":
+        return [(text(key), entries) for key, entries in zip(elements[::2], elements[1::2], strict=True)]
+    return [(text(key), entries) for key, entries in map(frames, elements)]
+
+
+# --- claiming --------------------------------------------------------------------------------------------
+
+_ENTRY_ID: Final = re.compile(rb"\d+(?:-\d+)?")
+
+
+def _claimed_ids(args: Args) -> list[bytes]:
+    """Return the ids of an ``XCLAIM``, written in full, each once."""
+    ids: dict[bytes, None] = {}
+    for word in args[5:]:
+        if not _ENTRY_ID.fullmatch(word):
+            break
+        ids[word if b"-" in word else word + b"-0"] = None
+    return list(ids)
+
+
+def _ask_for_each(args: Args) -> tuple[Args, ...]:
+    return tuple((b"XPENDING", *args[1:3], entry, entry, b"1") for entry in _claimed_ids(args))
+
+
+def _claim_named(execution: Execution) -> Effects:
+    """``XCLAIM``: what is the consumer's now; what is nobody's, since the entry was deleted, is let go."""
+    _, key, group, consumer = execution.args[:4]
+    ids = _claimed_ids(execution.args)
+    found = [_pending(answer) for answer in execution.answers]
+    gone = [entry_id for entry_id, entries in zip(ids, found, strict=True) if not entries]
+    owned = [entry for entries in found for entry in entries if entry.consumer == consumer]
+    commands = _claims(key, group, owned, execution.at_ms)
+    if gone:
+        commands.append(Command((b"XACK", key, group, *gone)))
+    words = [word.upper() for word in execution.args]
+    if b"LASTID" in words[5 + len(ids) :]:
+        last_id = execution.args[words.index(b"LASTID", 5 + len(ids)) + 1]
+        commands.append(_raise_last_id(key, group, consumer, last_id))
+    return effects(*commands)
+
+
+_MAX_ASKED: Final = 1000
+_LOOKED_AT_PER_CLAIMED: Final = 10
+"""So many entries a server looks at for each that it may claim."""
+
+
+def _ask_what_consumer_has(args: Args) -> tuple[Args, ...]:
+    words = [word.upper() for word in args]
+    count = int(args[words.index(b"COUNT", 6) + 1]) if b"COUNT" in words[6:] else 100
+    asked = min(count * _LOOKED_AT_PER_CLAIMED, _MAX_ASKED)
+    return ((b"XPENDING", *args[1:3], args[5], b"+", b"%d" % asked, args[3]),)
+
+
+def _claim_found(execution: Execution) -> Effects:
+    """``XAUTOCLAIM``: a cursor, what was claimed, and (since 7.0) what was let go as it was deleted."""
+    _, key, group, consumer = execution.args[:4]
+    _, entries, *rest = frames(execution.reply)
+    has_ids_only = any(word.upper() == b"JUSTID" for word in execution.args[6:])
+    claimed = [
+        text(entry if has_ids_only else frames(entry)[0]) for entry in frames(entries) if not is_null(entry)
+    ]
+    known = {entry.entry_id: entry for answer in execution.answers for entry in _pending(answer)}
+    commands = _claims(key, group, (known[each] for each in claimed if each in known), execution.at_ms)
+    if unknown := [each for each in claimed if each not in known]:  # counted over there
+        time = (b"TIME", b"%d" % execution.at_ms)
+        more = (b"JUSTID",) if has_ids_only else ()
+        commands.append(Command((b"XCLAIM", key, group, consumer, b"0", *unknown, *time, *more)))
+    if rest and (gone := list(map(text, frames(rest[0])))):
+        commands.append(Command((b"XACK", key, group, *gone), amount(len(gone))))
+    return effects(*commands)
+
+
+QUESTIONS: Final[dict[str, Questions]] = {
+    "XGROUP CREATE": _ask_what_last_is,
+    "XGROUP SETID": _ask_what_last_is,
+    "XREADGROUP": _ask_behind_reading,
+    "XCLAIM": _ask_for_each,
+    "XAUTOCLAIM": _ask_what_consumer_has,
+}
+
+RULES: Final[dict[str, Rule]] = {
+    "XGROUP CREATE": _place,
+    "XGROUP SETID": _place,
+    "XGROUP CREATECONSUMER": Verbatim(is_checked=False),
+    "XGROUP DELCONSUMER": Verbatim(is_checked=True),
+    "XGROUP DESTROY": Verbatim(is_checked=True),
+    "XREADGROUP": _read,
+    "XACK": Verbatim(is_checked=True),
+    "XCLAIM": _claim_named,
+    "XAUTOCLAIM": _claim_found,
+}
