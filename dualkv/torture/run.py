@@ -1,0 +1,131 @@
+"""All seeds, from the command line's point of view."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import nullcontext
+from pathlib import Path
+
+import trio
+
+from dualkv.config import SETTINGS
+from dualkv.errors import BackendUnavailable, ConfigError
+from dualkv.torture.report import Result, as_json, details, line, table
+from dualkv.torture.seed import Options, keys_in, run_seed
+from dualkv.torture.stores import Store, Stores, open_store, own_stores, throw_away_stores
+
+__all__ = ["run_torture"]
+
+
+def run_torture(
+    options: Options,
+    *,
+    seeds: range,
+    addresses: tuple[str, str] | None,
+    binaries: tuple[Path | None, Path | None],
+    may_flush: bool,
+    as_json_lines: bool,
+) -> bool:
+    """Run all seeds and print what became of them; stopped by Ctrl-C, what there is so far.
+
+    Args:
+        options: What every seed is like.
+        seeds: Which ones.
+        addresses: The user's primary and secondary; None: start throw-away servers.
+        binaries: The servers to start, found by themselves if None.
+        may_flush: Whether the user's stores may be emptied.
+        as_json_lines: Print a JSON object per seed instead of text.
+
+    Returns:
+        Whether all seeds ended equal, and all of them were run.
+
+    Raises:
+        ConfigError: Something is wrong with the options.
+        FileNotFoundError: There is no server to start.
+    """
+    if unknown := set(options.settings) - {setting.name for setting in SETTINGS}:
+        raise ConfigError(f"{', '.join(sorted(unknown))}: there is no such setting")
+    persistent = False
+    stores = (
+        nullcontext(own_stores(*addresses))
+        if addresses
+        else throw_away_stores(*binaries, persistent=persistent)
+    )
+    results: list[Result] = []
+    with stores as pair:
+        trio.run(_run, pair, options, seeds, results, may_flush or not addresses, as_json_lines)
+    if not as_json_lines:
+        print("\n".join(table(results)))
+    return len(results) == len(seeds) and all(result.is_good for result in results)
+
+
+async def _run(
+    stores: Stores,
+    options: Options,
+    seeds: range,
+    results: list[Result],
+    may_flush: bool,
+    as_json_lines: bool,
+) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cancel_on_signal, signals, nursery.cancel_scope)
+            await _check(stores, may_flush=may_flush)
+            for seed in seeds:
+                result = await run_seed(seed, stores, options, _say)
+                results.append(result)
+                _tell(result, as_json_lines=as_json_lines)
+            nursery.cancel_scope.cancel()
+
+
+async def _check(stores: Stores, *, may_flush: bool) -> None:
+    """Make sure that there are two stores, and that what is in them may be removed.
+
+    Raises:
+        ConfigError: They are one, or cannot be reached, or hold data that the user did not give up.
+    """
+    try:
+        async with open_store(stores.primary) as primary, open_store(stores.secondary) as secondary:
+            await _check_identity(primary, secondary)
+            for name, store in (("primary", primary), ("secondary", secondary)):
+                if not may_flush and (count := await keys_in(store)):
+                    raise ConfigError(
+                        f"the {name} holds {count} keys: torture removes everything from both stores; "
+                        "say --yes if that is all right"
+                    )
+    except BackendUnavailable as error:
+        raise ConfigError(str(error)) from None
+
+
+async def _check_identity(*stores: Store) -> None:
+    """Raise `ConfigError` if two addresses lead to one server."""
+    answers = [await store.call("INFO", "server") for store in stores]
+    ids = [
+        next((row for row in answer.splitlines() if row.startswith(b"run_id:")), None)
+        for answer in answers
+        if isinstance(answer, bytes)
+    ]
+    if len(ids) == 2 and ids[0] is not None and ids[0] == ids[1]:
+        raise ConfigError("primary and secondary are the same server")
+
+
+def _tell(result: Result, *, as_json_lines: bool) -> None:
+    if as_json_lines:
+        print(json.dumps(as_json(result)), flush=True)
+    else:
+        _say("")
+        print("\n".join([line(result), *details(result)]), flush=True)
+
+
+def _say(text: str) -> None:
+    """Show progress, if somebody is looking."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+
+async def _cancel_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    async for _ in signals:
+        scope.cancel("signal")

@@ -1,0 +1,204 @@
+"""One seed: empty both stores, write through dualkv, compare."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import hiredis
+import trio
+
+from dualkv.config import BackendOptions
+from dualkv.torture.child import Child, has_converged
+from dualkv.torture.clients import Client, Tally
+from dualkv.torture.compare import Comparison, compare_stores
+from dualkv.torture.generate import Generator, choose_templates
+from dualkv.torture.grammar import Template
+from dualkv.torture.history import History
+from dualkv.torture.report import Result
+from dualkv.torture.stores import Store, Stores, open_store
+from dualkv.torture.words import Memory
+
+__all__ = ["Options", "keys_in", "run_seed"]
+
+_POLL_SECONDS: Final = 0.1
+_POLLS_IN_A_ROW: Final = 3
+
+
+@attrs.frozen
+class Options:
+    """What a run is like, whatever the seed."""
+
+    operations: int = 20_000
+    clients: int = 20
+    databases: int = 3
+    only: Sequence[str] = ()
+    without: Sequence[str] = ()
+    flushes: bool = True
+    rate: float = 0.0
+    """Operations per second, all clients together; 0: as fast as it goes."""
+    settings: Mapping[str, str] = attrs.field(factory=dict)
+    """More of dualkv's settings, by name."""
+    tolerance_ms: int = 1000
+    converge_seconds: float = 60.0
+    history: int = 12
+
+
+async def run_seed(seed: int, stores: Stores, options: Options, say: Callable[[str], None]) -> Result:
+    """Empty both stores, let clients write through dualkv, and compare.
+
+    Args:
+        seed: What is random comes from it.
+        stores: The primary and the secondary.
+        options: What the run is like.
+        say: Called with what is going on.
+    """
+    result = Result(seed)
+    started = trio.current_time()
+    async with open_store(stores.primary) as primary, open_store(stores.secondary) as secondary:
+        for store in (primary, secondary):
+            await _empty(store)
+        templates = choose_templates(primary.commands, options.only, options.without, flushes=options.flushes)
+    with tempfile.TemporaryDirectory(prefix="dualkv-torture-") as directory:
+        child = Child(_settings(stores, options), Path(directory))
+        with child:
+            await child.start()
+            history = History(options.history)
+            await _traffic(seed, child, templates, history, options, result, say)
+            say(f"seed {seed}: settling")
+            await _wait_converged(child, options, result)
+            say(f"seed {seed}: comparing")
+            await _compare(stores, history, options, result)
+            code = await child.terminate()
+        if code:
+            result.complaints.append(f"dualkv ended with {code}")
+        result.complaints += child.faults()[:5]
+        result.drops = child.total("proxy_async_drops_total")
+        result.repairs = child.total("proxy_repairs_total")
+    result.seconds = trio.current_time() - started
+    return result
+
+
+async def _empty(store: Store) -> None:
+    """Remove everything."""
+    await store.call("FLUSHALL")
+    await store.call("SCRIPT", "FLUSH")
+    if store.knows("FUNCTION FLUSH"):
+        await store.call("FUNCTION", "FLUSH")
+
+
+def _settings(stores: Stores, options: Options) -> dict[str, str]:
+    """Return dualkv's settings."""
+    settings: dict[str, str] = {}
+    for which, backend in (("primary", stores.primary), ("secondary", stores.secondary)):
+        settings[which] = _address(backend)
+        settings[f"{which}_password"] = backend.password or ""
+    return settings | dict(options.settings)
+
+
+def _address(backend: BackendOptions) -> str:
+    if backend.username is None or backend.unix_path is not None:
+        return backend.address
+    scheme, _, host = backend.address.rpartition("://")
+    return f"{scheme or 'redis'}://{backend.username}@{host}"
+
+
+async def _traffic(
+    seed: int,
+    child: Child,
+    templates: Sequence[Template],
+    history: History,
+    options: Options,
+    result: Result,
+    say: Callable[[str], None],
+) -> None:
+    """Let the clients do their operations."""
+    tally, memory = Tally(), Memory()
+    started = trio.current_time()
+
+    def clock() -> float:
+        return trio.current_time() - started
+
+    def is_over() -> bool:
+        return tally.operations >= options.operations
+
+    def wait_seconds() -> float:
+        return max(0.0, tally.operations / options.rate - clock()) if options.rate else 0.0
+
+    session_commands = options.only or ("MULTI", "WATCH")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_tell_progress, seed, tally, options, say)
+        async with trio.open_nursery() as clients:
+            for number in range(options.clients):
+                rng = random.Random(f"{seed}/{number}")
+                generator = Generator(
+                    rng,
+                    lambda: time.time_ns() // 1_000_000,
+                    memory,
+                    templates,
+                    transactions="MULTI" in session_commands and "MULTI" not in options.without,
+                    watches="WATCH" in session_commands and "WATCH" not in options.without,
+                    databases=options.databases,
+                )
+                client = Client(
+                    number,
+                    child.options,
+                    generator,
+                    rng,
+                    memory,
+                    tally,
+                    history,
+                    is_over,
+                    wait_seconds,
+                    clock,
+                )
+                clients.start_soon(client.run)
+        nursery.cancel_scope.cancel()
+    result.operations, result.errors, result.disconnects = tally.operations, tally.errors, tally.disconnects
+    for count, what in (
+        (tally.stuck, "replies never came"),
+        (tally.garbled, "connections got something that is no reply"),
+    ):
+        if count:
+            result.complaints.append(f"{count} {what}")
+
+
+async def _tell_progress(seed: int, tally: Tally, options: Options, say: Callable[[str], None]) -> None:
+    while True:
+        say(f"seed {seed}: {tally.operations} of {options.operations} operations")
+        await trio.sleep(0.5)
+
+
+async def _wait_converged(child: Child, options: Options, result: Result) -> None:
+    """Wait until dualkv says that all is settled, several times in a row."""
+    started = trio.current_time()
+    agreeing = 0
+    while agreeing < _POLLS_IN_A_ROW:
+        if trio.current_time() > started + options.converge_seconds:
+            result.complaints.append(f"not settled after {options.converge_seconds:g} s")
+            return
+        agreeing = agreeing + 1 if has_converged(await child.scrape()) else 0
+        await trio.sleep(_POLL_SECONDS)
+    result.converged_seconds = trio.current_time() - started
+
+
+async def _compare(stores: Stores, history: History, options: Options, result: Result) -> None:
+    async with open_store(stores.primary) as primary, open_store(stores.secondary) as secondary:
+        found: Comparison = await compare_stores(primary, secondary, options.databases, options.tolerance_ms)
+    result.keys = found.keys
+    result.differences = [(difference, history.of(difference.key)) for difference in found.differences]
+    result.further_differences = found.further
+
+
+async def keys_in(store: Store) -> int:
+    """Return how many keys a store has, in all its databases."""
+    info: Any = await store.call("INFO", "keyspace")
+    if isinstance(info, hiredis.ReplyError):
+        return int(await store.call("DBSIZE"))
+    fields = (line.partition(b"keys=")[2] for line in info.splitlines())
+    return sum(int(field.split(b",")[0]) for field in fields if field)
