@@ -1,0 +1,27 @@
+"""Copying one key's state: what to read on the primary's lane, and what to write at that position.
+
+- `copy`: `KeyCopy`, from a look at the key to its last write, whichever way it goes
+- `dump`: ``DUMP`` and ``RESTORE``, where the other store can read the payload
+- `by_type`: every type in its own commands, `streams` with groups and pending entries
+- `chunks`: big hashes, sets and sorted sets, a part at a time beside live writes; why that is exact
+"""
+
+from dualkv.core.copying.by_type import reads, writes
+from dualkv.core.copying.chunks import ChunkedCopy, disturbs
+from dualkv.core.copying.copy import KeyCopy
+from dualkv.core.copying.dump import dump_reads, dump_writes, fits, is_payload_refusal
+from dualkv.core.copying.model import Copied, CopyFailed
+
+__all__ = [
+    "ChunkedCopy",
+    "Copied",
+    "CopyFailed",
+    "KeyCopy",
+    "disturbs",
+    "dump_reads",
+    "dump_writes",
+    "fits",
+    "is_payload_refusal",
+    "reads",
+    "writes",
+]

@@ -1,0 +1,29 @@
+"""What a backend says that it can do."""
+
+from __future__ import annotations
+
+import attrs
+
+__all__ = ["Dialect"]
+
+
+@attrs.frozen(eq=False)
+class Dialect:
+    """A backend's commands and options. One object per backend: it is compared by identity."""
+
+    product: str
+    """``Redis``, ``Valkey``, ``Dragonfly``, ``ElasticKV``; who does not say goes as ``Redis``."""
+    version: tuple[int, ...]
+    """The product's own; empty if unknown."""
+    redis_version: tuple[int, ...]
+    """The Redis whose options it takes: Valkey 9.1 goes as 7.2."""
+    commands: frozenset[str] = attrs.field(repr=False)
+    """Upper-case names; ``CONTAINER SUB`` for sub-commands."""
+    options: frozenset[str] = attrs.field(repr=False)
+    """Options that older stores lack: ``SET PXAT``."""
+    rdb_version: int
+    """The newest ``DUMP`` payload that it can ``RESTORE``; 0: none."""
+
+    def has(self, name: str) -> bool:
+        """Whether it knows a command (``SET``), sub-command (``XGROUP CREATE``) or option (``SET PXAT``)."""
+        return name in self.commands or name in self.options
