@@ -40,16 +40,16 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal
-from zlib import crc32
 
 import attrs
 import trio
 
 from dualkv.core.journal import GAP_OFFSET, SALT_BYTES, Gap, Recovery, encode_head, encode_record
 from dualkv.errors import ConfigError
+from dualkv.net.disk import StateFiles, boot_id, sync_data, sync_directory, sync_files, write_at
 from dualkv.observe.logs import RateLimit
 
-__all__ = ["Fsync", "Journal", "JournalStatistics", "open_journal"]
+__all__ = ["Fsync", "Journal", "JournalStatistics"]
 
 Fsync = Literal["never", "interval", "always"]
 
@@ -63,13 +63,9 @@ _CARRY_KEYS: Final = 1000
 """Keys that are carried over before others get a turn: half a millisecond."""
 _LOG_SECONDS: Final = 10.0
 
-_SEGMENT: Final = re.compile(r"(\d{8,})\.keys")
-_STATE_NAME: Final = re.compile(r"[a-z][a-z0-9-]*")
-_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+_SEGMENT: Final = re.compile(r"(\d{12})\.keys")
 
 _log = logging.getLogger("dualkv.journal")
-
-_sync = getattr(os, "fdatasync", os.fsync)  # macOS has only the other
 
 
 @attrs.frozen
@@ -91,96 +87,31 @@ class JournalStatistics:
     """Dirty keys that were found at the start."""
 
 
-def open_journal(
-    directory: Path, fsync: Fsync, max_bytes: int, clock: Callable[[], float]
-) -> tuple[Journal, Recovery]:
-    """Take a directory for this process; return the journal and what an earlier process left in it.
+class Journal:
+    """The keys of writes on their way, in a directory that belongs to this process.
 
-    What is recovered stays on disk until the first cleaning: it must be among the dirty keys by then.
+    Begin with `open`; end with `finish`, or with `close` to leave everything to the next start. All calls
+    come from one thread. None but `run` and `clean` waits for anything other than the disk, and once it is
+    open nothing raises because of the disk: what it refuses is counted, logged now and then, and seen in
+    `statistics`.
 
     Args:
-        directory: Made if it is missing. Nobody else may use it.
+        directory: Made if it is missing.
         fsync: When what was written is forced to the disk.
         max_bytes: Most that it may take there.
         clock: Seconds, monotonic.
-
-    Returns:
-        The journal, to be ended with `Journal.finish` or `Journal.close`.
-
-    Raises:
-        ConfigError: The directory cannot be written or read, or another process has it.
-    """
-    lock = -1
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        numbers, recovery = _read_all(directory)
-        boot = _boot_id()
-        before = os.pread(lock, len(boot) + 1, 0)
-        has_lost_power = before not in (b"", boot)
-        if has_lost_power:
-            recovery.reasons.append(Gap.POWER.reason)
-        journal = Journal(directory, lock, numbers, len(recovery.keys), fsync, max_bytes, clock)
-        # The mark repeats what only the lock file knew, and must be there before that is overwritten.
-        journal.begin(Gap.POWER if has_lost_power else Gap.NONE)
-        os.ftruncate(lock, 0)
-        if fsync != "always":
-            os.pwrite(lock, boot, 0)
-        os.fsync(lock)
-        _sync_directory(directory)
-    except BlockingIOError:
-        os.close(lock)
-        raise ConfigError(f"journal_dir: {directory} is in use by another process") from None
-    except OSError as error:
-        if lock >= 0:
-            os.close(lock)
-        raise ConfigError(f"journal_dir: {directory} cannot be used: {error.strerror or error}") from None
-    return journal, recovery
-
-
-def _read_all(directory: Path) -> tuple[dict[int, int], Recovery]:
-    """Return the size of each segment by its number, in order, and what all of them say."""
-    found = [
-        (int(match[1]), path) for path in directory.iterdir() if (match := _SEGMENT.fullmatch(path.name))
-    ]
-    sizes: dict[int, int] = {}
-    recovery = Recovery()
-    for number, path in sorted(found):
-        if sizes and number - 1 not in sizes:  # they are deleted oldest first
-            recovery.reasons.append(f"{path.name}: the segment before it is missing")
-        data = path.read_bytes()
-        sizes[number] = len(data)
-        recovery.read(path.name, data)
-    return sizes, recovery
-
-
-class Journal:
-    """An open journal. Made by `open_journal`; one process, one thread.
-
-    No method but `run` and `clean` waits for anything other than the disk, and none but `begin` raises
-    because of it: what the disk refuses is counted, logged now and then, and seen in `statistics`.
     """
 
-    def __init__(
-        self,
-        directory: Path,
-        lock: int,
-        sizes: dict[int, int],
-        recovered: int,
-        fsync: Fsync,
-        max_bytes: int,
-        clock: Callable[[], float],
-    ) -> None:
+    def __init__(self, directory: Path, fsync: Fsync, max_bytes: int, clock: Callable[[], float]) -> None:
         self._directory = directory
-        self._lock = lock
-        self._sizes = sizes  # of each segment, by number; the last one is written
-        self._bytes = sum(sizes.values())
-        self._recovered = recovered
         self._fsync = fsync
         self._max_bytes = max_bytes
         self._clock = clock
-        self._number = max(sizes, default=0)
+        self._states = StateFiles(directory)
+        self._lock = -1
+        self._sizes: dict[int, int] = {}  # of each segment, by number; the last one is written
+        self._bytes = 0  # their sum
+        self._number = 0
         self._file = -1
         self._salt = b""
         self._gap = Gap.NONE
@@ -189,6 +120,7 @@ class Journal:
         self._seen: defaultdict[int, set[bytes]] = defaultdict(set)
         self._seen_bytes = 0
         self._records = 0
+        self._recovered = 0
         self._failures = 0
         self._is_broken = False
         self._is_unsynced = False
@@ -211,6 +143,62 @@ class Journal:
             gap=self._gap,
             recovered=self._recovered,
         )
+
+    # --- the start
+
+    def open(self) -> Recovery:
+        """Take the directory for this process; return what an earlier one left in it.
+
+        That stays on disk until the first cleaning, and must be among the dirty keys by then.
+
+        Raises:
+            ConfigError: The directory cannot be read or written, or another process has it.
+        """
+        try:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            recovery = self._recover()
+        except OSError as error:
+            self.close()
+            why = "another process has it" if isinstance(error, BlockingIOError) else _text_of(error)
+            raise ConfigError(f"journal_dir: {self._directory} cannot be used: {why}") from None
+        _log.log(
+            logging.WARNING if recovery.must_resync else logging.INFO,
+            "journal opened",
+            extra={
+                "keys": len(recovery.keys),
+                "torn_bytes": recovery.torn_bytes,
+                "must_resync": recovery.reasons,
+            },
+        )
+        return recovery
+
+    def _recover(self) -> Recovery:
+        recovery = Recovery()
+        found = map(_SEGMENT.fullmatch, [path.name for path in self._directory.iterdir()])
+        for number in sorted(int(match[1]) for match in found if match):
+            path = self._path(number)
+            if self._sizes and number - 1 not in self._sizes:  # they are deleted oldest first
+                recovery.reasons.append(f"{path.name}: the segment before it is missing")
+            data = path.read_bytes()
+            self._sizes[number] = len(data)
+            recovery.read(path.name, data)
+        self._number = max(self._sizes, default=0)
+        self._bytes = sum(self._sizes.values())
+        self._recovered = len(recovery.keys)
+
+        # The lock file says under which boot what is not forced to the disk was written.
+        boot = boot_id()
+        has_lost_power = os.pread(self._lock, len(boot) + 1, 0) not in (b"", boot)
+        if has_lost_power:
+            recovery.reasons.append(Gap.POWER.reason)
+        self._begin(Gap.POWER if has_lost_power else Gap.NONE)  # on the disk before the lock file forgets it
+        os.ftruncate(self._lock, 0)
+        if self._fsync != "always":
+            os.pwrite(self._lock, boot, 0)
+        os.fsync(self._lock)
+        return recovery
 
     # --- the hot path
 
@@ -236,21 +224,16 @@ class Journal:
 
     def _write_noted(self) -> None:
         seen = self._seen
-        data = b"".join(
-            [
-                encode_record(self._salt, db, fresh)
-                for db, keys in self._noted.items()
-                if (fresh := keys - seen[db])
-            ]
-        )
-        if not data:
+        fresh = {db: new for db, keys in self._noted.items() if (new := keys - seen[db])}
+        if not fresh:
             return None
+        data = b"".join([encode_record(self._salt, db, keys) for db, keys in fresh.items()])
         if self._bytes + len(data) > self._max_bytes:
             self._warn("the journal is full: a start after a crash will copy everything")
             return self._leave_gap(Gap.FULL)
         size = self._sizes[self._number]
         try:
-            _write_at(self._file, data, size)
+            write_at(self._file, data, size)
             self._sync_if_always()
         except OSError as error:
             self._count_failure(error)
@@ -264,7 +247,7 @@ class Journal:
         self._seen_bytes += len(data)
         if self._seen_bytes > _SEEN_BYTES:
             self._forget_seen()
-        for db, keys in self._noted.items():
+        for db, keys in fresh.items():
             seen[db] |= keys
 
     def _forget_seen(self) -> None:
@@ -290,7 +273,7 @@ class Journal:
 
     def _sync_if_always(self) -> None:
         if self._fsync == "always":
-            _sync(self._file)
+            sync_data(self._file)
 
     def _count_failure(self, error: OSError) -> None:
         self._failures += 1
@@ -300,27 +283,23 @@ class Journal:
     def _warn(self, text: str, error: OSError | None = None) -> None:
         suppressed = self._log_limit.allow()
         if suppressed is not None:
-            why = {"why": error.strerror or str(error)} if error else {}
+            why = {"why": _text_of(error)} if error else {}
             _log.warning(text, extra={"directory": str(self._directory), "suppressed": suppressed, **why})
 
     # --- segments
 
-    def begin(self, gap: Gap = Gap.NONE) -> None:
-        """Begin a new segment.
-
-        Raises:
-            OSError: It cannot be written. The current one, if any, goes on.
-        """
+    def _begin(self, gap: Gap) -> None:
+        """Begin a new segment, or raise `OSError` and let the current one go on."""
         number = self._number + 1
         path = self._path(number)
         salt = os.urandom(SALT_BYTES)
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         head = encode_head(salt, gap)
         try:
-            _write_at(file, head, 0)
+            write_at(file, head, 0)
             if self._fsync == "always" or self._file < 0:  # at the start, a full disk must show
-                _sync(file)
-                _sync_directory(self._directory)
+                sync_data(file)
+                sync_directory(self._directory)
         except OSError:
             os.close(file)
             with suppress(OSError):
@@ -339,7 +318,7 @@ class Journal:
     def rotate(self) -> bool:
         """Begin a new segment if the disk allows it; return whether it did."""
         try:
-            self.begin(Gap.NONE if self._is_gap_saved else self._gap)
+            self._begin(Gap.NONE if self._is_gap_saved else self._gap)
         except OSError as error:
             self._count_failure(error)
             return False
@@ -363,7 +342,7 @@ class Journal:
             self._bytes -= self._sizes.pop(old)
 
     def _path(self, number: int) -> Path:
-        return self._directory / f"{number:08d}.keys"
+        return self._directory / f"{number:012d}.keys"
 
     # --- cleaning
 
@@ -393,7 +372,7 @@ class Journal:
                     await self.clean(settled, dirty)
 
     def _is_turn_due(self) -> bool:
-        has_something = self._bytes > GAP_OFFSET + 1 or self._gap is not Gap.NONE
+        has_something = self._bytes > GAP_OFFSET + 1 or self._gap is not Gap.NONE or self._is_broken
         has_grown = self._bytes - self._cleaned_bytes > self._max_bytes // 4
         return has_something and (has_grown or self._clock() >= self._next_turn_at)
 
@@ -430,14 +409,11 @@ class Journal:
             if not self._is_unsynced:
                 continue
             self._is_unsynced = False
-            file = os.dup(self._file)  # the original may be closed meanwhile, by a rotation
             try:
-                await trio.to_thread.run_sync(_sync, file)
+                await trio.to_thread.run_sync(sync_files, [self._path(number) for number in self._sizes])
             except OSError as error:  # what was written may be gone, whatever a later call says
                 self._count_failure(error)
                 self._leave_gap(Gap.FAILED)
-            finally:
-                os.close(file)
 
     # --- the end
 
@@ -456,8 +432,8 @@ class Journal:
         elif self.rotate():
             self.carry_over(left)
             try:
-                _sync(self._file)
-                _sync_directory(self._directory)
+                sync_data(self._file)
+                sync_directory(self._directory)
             except OSError as error:
                 self._count_failure(error)
             else:
@@ -478,74 +454,34 @@ class Journal:
                 os.close(file)
         self._file = self._lock = -1
 
-    # --- something else that must survive
+    # --- small states beside the keys
 
     def save_state(self, name: str, data: bytes) -> bool:
-        """Keep a few bytes under a *name* (lower case letters, digits, dashes), atomically.
-
-        It waits for the disk, whatever the policy: not for the hot path.
-
-        Returns:
-            Whether they are on disk. If not, what was there before still is.
-        """
-        path = self._state_path(name)
-        fresh = path.with_suffix(".fresh")
+        """Keep *data* under a *name*, as `StateFiles.save` does; return whether the disk took it."""
         try:
-            with fresh.open("wb") as file:
-                file.write(crc32(data).to_bytes(4, "little") + data)
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(path)
-            _sync_directory(self._directory)
+            self._states.save(name, data)
         except OSError as error:
             self._count_failure(error)
             return False
         return True
 
     def load_state(self, name: str) -> bytes | None:
-        """Return what was kept under a *name*: None if nothing, empty if it cannot be read any more."""
+        """Return what was kept under a *name*: None if nothing, empty if it cannot be read."""
         try:
-            content = self._state_path(name).read_bytes()
-        except FileNotFoundError:
-            return None
+            return self._states.load(name)
         except OSError as error:
             self._count_failure(error)
             return b""
-        check, data = content[:4], content[4:]
-        return data if check == crc32(data).to_bytes(4, "little") else b""
 
-    def drop_state(self, name: str) -> None:
-        """Forget what was kept under a *name*."""
+    def drop_state(self, name: str) -> bool:
+        """Forget what was kept under a *name*; return whether the disk allowed it."""
         try:
-            self._state_path(name).unlink(missing_ok=True)
+            self._states.drop(name)
         except OSError as error:
             self._count_failure(error)
-
-    def _state_path(self, name: str) -> Path:
-        if not _STATE_NAME.fullmatch(name):
-            raise ValueError(f"{name!r} is no name for a state")
-        return self._directory / f"{name}.state"
+            return False
+        return True
 
 
-def _write_at(file: int, data: bytes, position: int) -> None:
-    """Write all of *data*; a disk that becomes full may take a part first."""
-    written = os.pwrite(file, data, position)
-    while written < len(data):
-        written += os.pwrite(file, data[written:], position + written)
-
-
-def _sync_directory(directory: Path) -> None:
-    """Bring names of files to the disk."""
-    file = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
-
-
-def _boot_id() -> bytes:
-    """Return what is another one whenever the machine was started; empty where no one knows."""
-    try:
-        return _BOOT_ID.read_bytes().strip()
-    except OSError:
-        return b""
+def _text_of(error: OSError) -> str:
+    return error.strerror or str(error)
