@@ -57,8 +57,8 @@ _TURN_SECONDS: Final = 1.0
 """How often it is looked whether there is something to clean, or to bring to the disk."""
 _TURN_SHARE: Final = 50
 """Cleaning may take one part in so many of the time: a million dirty keys are not copied each second."""
-_SEEN_BYTES: Final = 1024 * 1024
-"""Written bytes whose keys are remembered, so as not to be written again."""
+_SEEN_BYTES: Final = 256 * 1024
+"""Written bytes whose keys are remembered, so as not to be written again; forgetting them takes 0.3 ms."""
 _CARRY_KEYS: Final = 1000
 """Keys that are carried over before others get a turn: half a millisecond."""
 _LOG_SECONDS: Final = 10.0
@@ -188,7 +188,8 @@ class Journal:
         self._bytes = sum(self._sizes.values())
         self._recovered = len(recovery.keys)
 
-        # The lock file says under which boot what is not forced to the disk was written.
+        # The lock file says under which boot something was written that is not forced to the disk.
+        sync_files(map(self._path, self._sizes))
         boot = boot_id()
         has_lost_power = os.pread(self._lock, len(boot) + 1, 0) not in (b"", boot)
         if has_lost_power:
@@ -293,7 +294,7 @@ class Journal:
         number = self._number + 1
         path = self._path(number)
         salt = os.urandom(SALT_BYTES)
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         head = encode_head(salt, gap)
         try:
             write_at(file, head, 0)
@@ -357,9 +358,10 @@ class Journal:
 
         Args:
             settled: Returns once each write that was noted before the call is settled: it is on the
-                secondary, or its keys are dirty. A write that was not sent at all is settled, too.
+                secondary, or `dirty` returns its keys. A write that was not sent at all is settled, too.
             dirty: Returns the keys that are dirty or being repaired now, those recovered at the start
-                included; None if every key may be, and nothing but the journal knows.
+                included, and those of commands that may wait for long (``BLPOP``); None if every key may be
+                dirty, and nothing but the journal knows.
             task_status: Told at once.
         """
         async with trio.open_nursery() as nursery:
@@ -423,7 +425,7 @@ class Journal:
         `run` must have ended, and nothing may be noted any more.
 
         Args:
-            left: Keys that are dirty, or of writes that are not settled; None if any key may be.
+            left: Keys that are dirty, and those of writes that are not settled; None if any key may be.
         """
         left = left if left is None else list(left)
         if left == []:

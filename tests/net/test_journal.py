@@ -364,6 +364,16 @@ async def test_a_disk_that_has_room_again_is_whole_after_a_cleaning(tmp_path: Pa
     assert recovered(tmp_path) == Recovery(keys(b"b", b"c"))
 
 
+def test_what_a_failure_left_behind_is_written_over(tmp_path: Path) -> None:
+    """A segment that could neither be written nor deleted does not stop those behind it for ever."""
+    with opened(tmp_path) as journal:
+        (tmp_path / "000000000002.keys").write_bytes(b"DUAL")
+        assert journal.rotate()
+        write(journal, b"a")
+
+    assert recovered(tmp_path) == Recovery(keys(b"a"))
+
+
 async def test_a_cleaning_that_finds_no_room_deletes_nothing_without_a_mark(tmp_path: Path) -> None:
     """The keys that could not be carried over are among those that the mark stands for."""
     proxy = Proxy.idle(b"b" * 100)
