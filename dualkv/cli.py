@@ -184,6 +184,14 @@ def torture(
     operations: Annotated[int, typer.Option(help="At least so many per seed.", min=1)] = 20_000,
     clients: Annotated[int, typer.Option(help="Clients at once.", min=1)] = 20,
     databases: Annotated[int, typer.Option(help="Databases in use.", min=1)] = 3,
+    faults: Annotated[
+        str, typer.Option(help="What happens meanwhile: all, none, or names.", metavar="NAME,…")
+    ] = "all",
+    longest_fault: Annotated[float, typer.Option(help="Seconds that a fault lasts at most.", min=0.2)] = 30,
+    rate: Annotated[
+        float | None,
+        typer.Option(help="Operations per second at most; with faults 3000.", show_default=False),
+    ] = None,
     only: Annotated[str, typer.Option(help="No other commands than these.", metavar="NAME,…")] = "",
     without: Annotated[str, typer.Option(help="None of these commands.", metavar="NAME,…")] = "",
     flush: Annotated[bool, typer.Option(help="FLUSHDB, FLUSHALL and SWAPDB too, rarely.")] = True,
@@ -211,9 +219,11 @@ def torture(
     is_good = run_torture(
         Options(
             operations=operations, clients=clients, databases=databases, only=_names(only),
-            without=_names(without), flushes=flush, settings=more, tolerance_ms=ttl_tolerance_ms,
+            without=_names(without), flushes=flush, longest_fault_seconds=longest_fault,
+            rate=(0 if faults == "none" else 3000) if rate is None else rate, settings=more, tolerance_ms=ttl_tolerance_ms,
             converge_seconds=settle_seconds,
         ),
+        faults=faults,
         seeds=range(first_seed, first_seed + seeds),
         addresses=(primary, secondary) if primary and secondary else None,
         binaries=(server_binary, secondary_binary),

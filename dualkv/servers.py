@@ -108,18 +108,34 @@ class EmbeddedServer:
         self.stop()
         raise RuntimeError(f"{self.binary} does not start")
 
-    def restart(self) -> None:
-        """Start it again on the same port, empty, after `kill`."""
-        self._launch()
+    @property
+    def directory(self) -> Path:
+        """Where it keeps its files."""
+        assert self._directory is not None
+        return Path(self._directory.name)
+
+    def restart(self, *options: str, empty: bool = False) -> None:
+        """Start it again on the same port, after `kill`, with what it has written to files.
+
+        That is nothing, unless its options tell it to write, or ``SAVE`` did.
+
+        Args:
+            options: More options, for this time.
+            empty: Remove its files before.
+        """
+        if empty:
+            for path in self.directory.iterdir():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        self._launch(*options)
         if not self._wait_until_up():
             raise RuntimeError(f"{self.binary} does not start again")
 
-    def _launch(self) -> None:
-        assert self._directory is not None
+    def _launch(self, *options: str) -> None:
         self._process = subprocess.Popen(
             [
-                self.binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self._directory.name,
+                self.binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.directory,
                 "--save", "", "--appendonly", "no", "--daemonize", "no", *self._options,
+                *options,
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -76,7 +76,7 @@ def _is_same(one: Any, other: Any, tolerance_ms: int) -> bool:
 
 
 async def compare_stores(
-    primary: Store, secondary: Store, databases: int, tolerance_ms: int, settle_seconds: float = 3.0
+    primary: Store, secondary: Store, databases: int, tolerance_ms: int, settle_seconds: float = 1.5
 ) -> Comparison:
     """Compare everything in the first *databases* of two stores.
 

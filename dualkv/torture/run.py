@@ -9,10 +9,12 @@ from collections.abc import AsyncIterator
 from contextlib import nullcontext
 from pathlib import Path
 
+import attrs
 import trio
 
 from dualkv.config import SETTINGS
 from dualkv.errors import BackendUnavailable, ConfigError
+from dualkv.torture.faults import available_faults, choose_faults
 from dualkv.torture.report import Result, as_json, details, line, table
 from dualkv.torture.seed import Options, keys_in, run_seed
 from dualkv.torture.stores import Store, Stores, open_store, own_stores, throw_away_stores
@@ -23,6 +25,7 @@ __all__ = ["run_torture"]
 def run_torture(
     options: Options,
     *,
+    faults: str,
     seeds: range,
     addresses: tuple[str, str] | None,
     binaries: tuple[Path | None, Path | None],
@@ -33,6 +36,7 @@ def run_torture(
 
     Args:
         options: What every seed is like.
+        faults: What may happen: names, ``all`` or ``none``.
         seeds: Which ones.
         addresses: The user's primary and secondary; None: start throw-away servers.
         binaries: The servers to start, found by themselves if None.
@@ -48,18 +52,27 @@ def run_torture(
     """
     if unknown := set(options.settings) - {setting.name for setting in SETTINGS}:
         raise ConfigError(f"{', '.join(sorted(unknown))}: there is no such setting")
-    persistent = False
-    stores = (
-        nullcontext(own_stores(*addresses))
-        if addresses
-        else throw_away_stores(*binaries, persistent=persistent)
-    )
+    own = own_stores(*addresses) if addresses else None
+    options = attrs.evolve(options, faults=_faults(faults, own))
+    persistent = any("-kill" in name for name in options.faults)
+    stores = nullcontext(own) if own else throw_away_stores(*binaries, persistent=persistent)
     results: list[Result] = []
     with stores as pair:
         trio.run(_run, pair, options, seeds, results, may_flush or not addresses, as_json_lines)
     if not as_json_lines:
         print("\n".join(table(results)))
     return len(results) == len(seeds) and all(result.is_good for result in results)
+
+
+def _faults(text: str, own: Stores | None) -> list[str]:
+    """Return the names of the faults that *text* stands for."""
+    through_links = own is None or not any(
+        store.tls or store.unix_path for store in (own.primary, own.secondary)
+    )
+    try:
+        return choose_faults(text, available_faults(servers=own is None, links=through_links))
+    except ValueError as error:
+        raise ConfigError(f"--faults: {error}") from None
 
 
 async def _run(

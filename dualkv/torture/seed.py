@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,13 +14,15 @@ import attrs
 import hiredis
 import trio
 
-from dualkv.config import BackendOptions
+from dualkv.config import SETTINGS, BackendOptions
 from dualkv.torture.child import Child, has_converged
 from dualkv.torture.clients import Client, Tally
 from dualkv.torture.compare import Comparison, compare_stores
+from dualkv.torture.faults import FAULTS, LIMITS, Planned, Scene, inject, plan_faults
 from dualkv.torture.generate import Generator, choose_templates
 from dualkv.torture.grammar import Template
 from dualkv.torture.history import History
+from dualkv.torture.links import Link
 from dualkv.torture.report import Result
 from dualkv.torture.stores import Store, Stores, open_store
 from dualkv.torture.words import Memory
@@ -42,6 +45,9 @@ class Options:
     flushes: bool = True
     rate: float = 0.0
     """Operations per second, all clients together; 0: as fast as it goes."""
+    faults: Sequence[str] = ()
+    """Names of what may happen."""
+    longest_fault_seconds: float = 30.0
     settings: Mapping[str, str] = attrs.field(factory=dict)
     """More of dualkv's settings, by name."""
     tolerance_ms: int = 1000
@@ -64,17 +70,22 @@ async def run_seed(seed: int, stores: Stores, options: Options, say: Callable[[s
         for store in (primary, secondary):
             await _empty(store)
         templates = choose_templates(primary.commands, options.only, options.without, flushes=options.flushes)
+    rng = random.Random(f"{seed}/faults")
+    planned, limits = plan_faults(rng, options.faults, options.longest_fault_seconds)
+    result.faults += limits
     with tempfile.TemporaryDirectory(prefix="dualkv-torture-") as directory:
-        child = Child(_settings(stores, options), Path(directory))
-        with child:
-            await child.start()
-            history = History(options.history)
-            await _traffic(seed, child, templates, history, options, result, say)
-            say(f"seed {seed}: settling")
-            await _wait_converged(child, options, result)
-            say(f"seed {seed}: comparing")
-            await _compare(stores, history, options, result)
-            code = await child.terminate()
+        async with _links(stores, options, rng) as links:
+            child = Child(_settings(stores, links, options, limits, Path(directory)), Path(directory))
+            with child:
+                await child.start()
+                scene = Scene(stores, links, child, rng, result.complaints)
+                history = History(options.history)
+                await _traffic(seed, scene, planned, templates, history, options, result, say)
+                say(f"seed {seed}: settling")
+                await _wait_converged(child, options, result)
+                say(f"seed {seed}: comparing")
+                await _compare(stores, history, options, result)
+                code = await child.terminate()
         if code:
             result.complaints.append(f"dualkv ended with {code}")
         result.complaints += child.faults()[:5]
@@ -82,6 +93,21 @@ async def run_seed(seed: int, stores: Stores, options: Options, say: Callable[[s
         result.repairs = child.total("proxy_repairs_total")
     result.seconds = trio.current_time() - started
     return result
+
+
+@asynccontextmanager
+async def _links(stores: Stores, options: Options, rng: random.Random) -> AsyncIterator[dict[str, Link]]:
+    """Run links in front of both stores for the block, if any fault needs them."""
+    if not any(FAULTS[name].needs == "link" for name in options.faults if name in FAULTS):
+        yield {}
+        return
+    async with trio.open_nursery() as nursery:
+        links = {}
+        for which, backend in (("primary", stores.primary), ("secondary", stores.secondary)):
+            links[which] = Link(backend.host, backend.port, rng)
+            await nursery.start(links[which].run)
+        yield links
+        nursery.cancel_scope.cancel("the seed is over")
 
 
 async def _empty(store: Store) -> None:
@@ -92,13 +118,23 @@ async def _empty(store: Store) -> None:
         await store.call("FUNCTION", "FLUSH")
 
 
-def _settings(stores: Stores, options: Options) -> dict[str, str]:
+def _settings(
+    stores: Stores, links: Mapping[str, Link], options: Options, limits: Sequence[str], directory: Path
+) -> dict[str, str]:
     """Return dualkv's settings."""
     settings: dict[str, str] = {}
     for which, backend in (("primary", stores.primary), ("secondary", stores.secondary)):
-        settings[which] = _address(backend)
+        link = links.get(which)
+        settings[which] = _address(
+            attrs.evolve(backend, host="127.0.0.1", port=link.port) if link else backend
+        )
         settings[f"{which}_password"] = backend.password or ""
-    return settings | dict(options.settings)
+    if any(name.startswith("proxy-") for name in options.faults):
+        settings["journal_dir"] = str(directory / "journal")
+    for name in limits:
+        settings |= LIMITS[name]
+    known = {setting.name for setting in SETTINGS}
+    return {name: value for name, value in settings.items() if name in known} | dict(options.settings)
 
 
 def _address(backend: BackendOptions) -> str:
@@ -110,22 +146,34 @@ def _address(backend: BackendOptions) -> str:
 
 async def _traffic(
     seed: int,
-    child: Child,
+    scene: Scene,
+    planned: Sequence[Planned],
     templates: Sequence[Template],
     history: History,
     options: Options,
     result: Result,
     say: Callable[[str], None],
 ) -> None:
-    """Let the clients do their operations."""
+    """Let the clients do their operations, while everything happens that is planned."""
     tally, memory = Tally(), Memory()
     started = trio.current_time()
 
     def clock() -> float:
         return trio.current_time() - started
 
+    has_happened = trio.Event()
+
     def is_over() -> bool:
-        return tally.operations >= options.operations
+        return tally.operations >= options.operations and has_happened.is_set()
+
+    async def let_happen() -> None:
+        await inject(
+            planned,
+            scene,
+            lambda: tally.operations / options.operations,
+            lambda what: result.faults.append(f"{what} at {clock():.1f}s"),
+        )
+        has_happened.set()
 
     def wait_seconds() -> float:
         return max(0.0, tally.operations / options.rate - clock()) if options.rate else 0.0
@@ -134,6 +182,7 @@ async def _traffic(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_tell_progress, seed, tally, options, say)
         async with trio.open_nursery() as clients:
+            clients.start_soon(let_happen)
             for number in range(options.clients):
                 rng = random.Random(f"{seed}/{number}")
                 generator = Generator(
@@ -147,7 +196,7 @@ async def _traffic(
                 )
                 client = Client(
                     number,
-                    child.options,
+                    scene.child.options,
                     generator,
                     rng,
                     memory,

@@ -54,7 +54,8 @@ async def read_states(store: Store, keys: Sequence[bytes]) -> list[State]:
     rest = iter(bodies)
     for key, kind, expiry in zip(keys, kinds, heads[1::2], strict=True):
         answers = [next(rest) for _ in _questions(kind, key)]
-        if kind in _ABSENT_TYPES:
+        # It may have gone, or become something else, between the questions.
+        if kind in _ABSENT_TYPES or any(_is_no_answer(answer) for answer in answers):
             states.append({})
             continue
         state: dict[str, Any] = {"type": kind}
@@ -64,6 +65,10 @@ async def read_states(store: Store, keys: Sequence[bytes]) -> list[State]:
         state |= await _more(store, kind, key, answers, now_ms)
         states.append(state)
     return states
+
+
+def _is_no_answer(answer: Any) -> bool:
+    return answer is None or isinstance(answer, hiredis.ReplyError)
 
 
 def _expiry_question(key: bytes, *, absolute: bool) -> tuple[bytes | str, ...]:
@@ -177,7 +182,7 @@ async def _more(store: Store, kind: str, key: bytes, answers: list[Any], now_ms:
 
 async def _field_expiry(store: Store, key: bytes, fields: list[bytes]) -> dict[str, Any]:
     times = await store.call("HPEXPIRETIME", key, "FIELDS", len(fields), *fields)
-    if isinstance(times, hiredis.ReplyError) or times is None:
+    if _is_no_answer(times):
         return {}
     return {
         f"field {shown(field)} expires": Moment(at)
@@ -200,6 +205,8 @@ async def _pending(store: Store, key: bytes, groups: list[Any], now_ms: int) -> 
     )
     state: dict[str, Any] = {}
     for name, consumers, pending in zip(names, answers[::2], answers[1::2], strict=True):
+        if _is_no_answer(consumers) or _is_no_answer(pending):
+            continue
         group = f"group {shown(name)}"
         for consumer in consumers:
             told = {_text(field): value for field, value in _pairs(consumer)}
@@ -216,6 +223,6 @@ async def _vectors(store: Store, key: bytes, members: list[bytes]) -> dict[str, 
     )
     state: dict[str, Any] = {}
     for member, vector, attributes in zip(members, answers[::2], answers[1::2], strict=True):
-        state[f"vector of {shown(member)}"] = [round(float(number), 2) for number in vector]
+        state[f"vector of {shown(member)}"] = [round(float(number), 2) for number in vector or ()]
         state[f"attributes of {shown(member)}"] = attributes
     return state

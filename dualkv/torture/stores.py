@@ -22,6 +22,9 @@ __all__ = ["Store", "Stores", "open_store", "own_stores", "throw_away_stores"]
 
 _PATIENCE_SECONDS: Final = 60.0
 
+_PERSISTENT: Final = ("--appendonly", "yes", "--appendfsync", "no")
+"""What was answered has been written: a kill loses nothing."""
+
 _SERVER_OPTIONS: Final = ("--stream-node-max-entries", "10")
 """An approximate trim removes whole nodes: small ones, so that it removes something."""
 
@@ -113,7 +116,7 @@ def throw_away_stores(
         FileNotFoundError: There is no server to start.
     """
     first = find_server_binary(binary)
-    options = [*_SERVER_OPTIONS, *(("--appendonly", "yes") if persistent else ())]
+    options = [*_SERVER_OPTIONS, *(_PERSISTENT if persistent else ())]
     with ExitStack() as stack:
         primary = stack.enter_context(EmbeddedServer(first, *options))
         secondary = stack.enter_context(EmbeddedServer(secondary_binary or first, *options))
