@@ -8,15 +8,17 @@
 
 from dualkv.core.copying.by_type import reads, writes
 from dualkv.core.copying.chunks import ChunkedCopy, disturbs
-from dualkv.core.copying.copy import KeyCopy
+from dualkv.core.copying.copy import BIG_BYTES, KeyCopy, can_chunk
 from dualkv.core.copying.dump import dump_reads, dump_writes, fits, is_payload_refusal
 from dualkv.core.copying.model import Copied, CopyFailed
 
 __all__ = [
+    "BIG_BYTES",
     "ChunkedCopy",
     "Copied",
     "CopyFailed",
     "KeyCopy",
+    "can_chunk",
     "disturbs",
     "dump_reads",
     "dump_writes",

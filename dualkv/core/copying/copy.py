@@ -9,14 +9,20 @@ from dualkv.core.copying.by_type import KINDS, reads, writes
 from dualkv.core.copying.chunks import SCANNED, ChunkedCopy
 from dualkv.core.copying.dump import dump_reads, dump_writes
 from dualkv.core.copying.model import Copied, said, values_of
-from dualkv.core.dialect import Dialect
+from dualkv.core.dialect import Dialect, reads_version
 from dualkv.core.effects.model import Args, Command
 
-__all__ = ["KeyCopy"]
+__all__ = ["BIG_BYTES", "KeyCopy", "can_chunk"]
 
-WHOLE_KEY_BYTES: Final = 1024 * 1024
+BIG_BYTES: Final = 1024 * 1024
 """Bigger hashes, sets and sorted sets go in chunks. A megabyte takes a server a millisecond or two; cloud
 operators call a collection big from 1 to 10 MB on."""
+
+
+def can_chunk(kind: bytes) -> bool:
+    """Whether keys of a type, as ``TYPE`` answers it, can be copied in chunks."""
+    return kind in SCANNED
+
 
 _Step = Callable[[Sequence[bytes], int], Copied]
 
@@ -88,19 +94,19 @@ class KeyCopy:
         size = sizes[0] if sizes and sizes[0] else 0
         if kind == b"none":
             return self._end(said([Command((b"DEL", self.key))], self._target))
-        if kind in SCANNED and size > WHOLE_KEY_BYTES:
+        if can_chunk(kind) and size > BIG_BYTES:
             self._chunks = ChunkedCopy(kind, self.key, self._source, self._target)
             self._step = self._on_chunk
-        elif self._with_dump and self._source.has("DUMP") and self._is_readable():
+        elif (
+            self._with_dump
+            and self._source.has("DUMP")
+            and reads_version(self._target, self._source.rdb_version)
+        ):
             self._reads = dump_reads(self.key, self._source)
             self._step = lambda replies, now_ms: self._on_dump(kind, replies, now_ms)
         else:
             return self._go_by_type(kind)
         return Copied()
-
-    def _is_readable(self) -> bool:
-        """Whether it is worth a try; only a payload tells for sure."""
-        return self._target.has("RESTORE") and self._source.rdb_version <= self._target.rdb_version
 
     def _on_dump(self, kind: bytes, replies: Sequence[bytes], now_ms: int) -> Copied:
         copied = dump_writes(self.key, replies, now_ms, self._source, self._target)

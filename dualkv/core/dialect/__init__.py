@@ -9,7 +9,7 @@
 from dualkv.core.dialect.learning import LEARNING, learn
 from dualkv.core.dialect.lowering import Lowered, holds_as_is, lower
 from dualkv.core.dialect.model import Dialect
-from dualkv.core.dialect.payloads import payload_version, reads_payload
+from dualkv.core.dialect.payloads import payload_version, reads_payload, reads_version
 
 __all__ = [
     "LEARNING",
@@ -20,4 +20,5 @@ __all__ = [
     "lower",
     "payload_version",
     "reads_payload",
+    "reads_version",
 ]

@@ -57,7 +57,8 @@ def _say(name: str, args: Args, dialect: Dialect) -> Effects | None:
     said = form.say(args, dialect) if form else None
     if said is not None or dialect.has(name) or name in _FOLLOWING_NO_STATE:
         return said
-    keys = keys_of(_spec_of(args), args)
+    spec = _spec_of(args)
+    keys = keys_of(spec, args) if spec.kind in ("write", "script") else None
     return Effects(copies=tuple((None, key) for key in keys)) if keys else None
 
 

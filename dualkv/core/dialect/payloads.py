@@ -11,7 +11,7 @@ from typing import Final
 
 from dualkv.core.dialect.model import Dialect
 
-__all__ = ["payload_version", "rdb_version_of", "reads_payload"]
+__all__ = ["payload_version", "rdb_version_of", "reads_payload", "reads_version"]
 
 _FOOTER_BYTES: Final = 10
 _REDIS_ONLY: Final = range(12, 80)
@@ -35,9 +35,13 @@ def payload_version(payload: bytes) -> int:
     return int.from_bytes(payload[-_FOOTER_BYTES:][:2], "little")
 
 
+def reads_version(dialect: Dialect, rdb_version: int) -> bool:
+    """Whether a store can ``RESTORE`` what was made with an RDB version."""
+    if not dialect.has("RESTORE") or (dialect.product == "Valkey" and rdb_version in _REDIS_ONLY):
+        return False
+    return rdb_version <= dialect.rdb_version
+
+
 def reads_payload(dialect: Dialect, payload: bytes) -> bool:
     """Whether a store can ``RESTORE`` a payload, as far as its footer tells."""
-    version = payload_version(payload)
-    if dialect.product == "Valkey" and version in _REDIS_ONLY:
-        return False
-    return dialect.has("RESTORE") and len(payload) > _FOOTER_BYTES and version <= dialect.rdb_version
+    return len(payload) > _FOOTER_BYTES and reads_version(dialect, payload_version(payload))
