@@ -260,6 +260,7 @@ def test_field_expiry_without_hsetex_goes_in_two_commands() -> None:
         (REDIS_7_0, "XADD k MAXLEN 5 ACKED 1-1 f v", [b"k"]),
         (REDIS_7_0, "XTRIM k MAXLEN 5 DELREF", [b"k"]),
         (REDIS_7_0, "XDELEX k DELREF IDS 1 1-1", [b"k"]),
+        (REDIS_7_0, "XACKDEL k g IDS 1 1-1", [b"k"]),
         (REDIS_7_0, "BITOP DIFF d a b", [b"d"]),
         (REDIS_6_2, "FCALL f 2 a b", [b"a", b"b"]),
     ],

@@ -41,9 +41,9 @@ What the sender has to do
 2. From the first chunk to the last (`ChunkedCopy.is_under_way`) send every effect on the key, and do not
    compare its reply with the primary's: a count such as HSET's differs while elements are missing. Shadow
    reads of the key tell nothing yet.
-3. When a command is executed whose effect `disturbs`, and which names the key: do not send the effect, copy
-   every key that it may have written instead, and start this copy again. The same if an effect asks for a
-   copy of the key. ``SWAPDB`` names no key: start all again.
+3. When a command is executed that `disturbs` and names the key: do not send its effect, copy every key that
+   it may have written instead, and start this copy again. The same if an effect asks for a copy of the key.
+   ``SWAPDB`` names no key: start all again.
 4. If anything on the key was dropped, failed or is unknown, or a connection to the primary was lost: start
    again.
 
@@ -81,12 +81,14 @@ _LEAST_COUNT: Final = 10
 
 _ELEMENT_WISE: Final = frozenset(
     {
-        "HDEL", "HEXPIRE", "HEXPIREAT", "HGETDEL", "HINCRBY", "HINCRBYFLOAT", "HMSET", "HPERSIST", "HPEXPIRE",
-        "HPEXPIREAT", "HSET", "HSETEX", "HSETNX",
+        "HDEL", "HEXPIRE", "HEXPIREAT", "HGETDEL", "HGETEX", "HINCRBY", "HINCRBYFLOAT", "HMSET", "HPERSIST",
+        "HPEXPIRE", "HPEXPIREAT", "HSET", "HSETEX", "HSETNX",
         "SADD", "SREM",
         "GEOADD", "ZADD", "ZINCRBY", "ZREM", "ZREMRANGEBYSCORE",
+        # those whose effects name what they took
+        "SPOP", "SMOVE", "ZPOPMIN", "ZPOPMAX", "BZPOPMIN", "BZPOPMAX", "ZMPOP", "BZMPOP",
         # the key as a whole, whatever was there
-        "DEL", "UNLINK", "FLUSHALL", "FLUSHDB", "SET", "MSET", "MSETEX", "RESTORE",
+        "DEL", "UNLINK", "FLUSHALL", "FLUSHDB", "SET", "SETEX", "PSETEX", "MSET", "MSETEX", "RESTORE",
         # its expiry
         "EXPIRE", "EXPIREAT", "PERSIST", "PEXPIRE", "PEXPIREAT",
     }
@@ -94,11 +96,11 @@ _ELEMENT_WISE: Final = frozenset(
 
 
 def disturbs(name: str) -> bool:
-    """Whether an effect with the command *name* is not element-wise: it ends the chunked copies of its keys.
+    """Whether a command is not element-wise: it ends the chunked copies of the keys that it names.
 
     Args:
-        name: As in the table. It is the effect that counts: ``ZPOPMIN`` disturbs, the ``ZREM`` that stands
-            for it does not.
+        name: As in the table. What counts is the effect, as `dualkv.core.effects` makes it: ``ZPOPMIN`` goes
+            as the ``ZREM`` of what it took.
     """
     return name not in _ELEMENT_WISE
 

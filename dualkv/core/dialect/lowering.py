@@ -203,7 +203,7 @@ _FOLLOWING_NO_STATE: Final = frozenset(
     if spec.name.startswith(("V", "AR", "XGROUP "))  # vector sets, arrays, consumer groups
 ) | {
     "HEXPIRE", "HEXPIREAT", "HPEXPIRE", "HPEXPIREAT",
-    "XACK", "XACKDEL", "XAUTOCLAIM", "XCFGSET", "XCLAIM", "XIDMPRECORD", "XNACK", "XREADGROUP", "XSETID",
+    "XACK", "XAUTOCLAIM", "XCFGSET", "XCLAIM", "XIDMPRECORD", "XNACK", "XREADGROUP", "XSETID",
 }  # fmt: skip
 """What they change, a store that lacks them has not at all: a copy would not bring it."""
 
