@@ -57,12 +57,12 @@ def _options(
 def _with_settings(command: Callable[[ProxyConfig], None]) -> Callable[..., None]:
     """Give *command* one option per setting, and call it with the effective ones."""
 
-    def run(config: Path | None, no_auth: bool, **flags: str | None) -> None:
+    def run(config: Path | None, no_auth: bool, **flags: str | bool | None) -> None:
         if no_auth:
             flags["auth"] = "none"
         command(
             load_config(
-                {name: value for name, value in flags.items() if value is not None},
+                {name: _text(value) for name, value in flags.items() if value is not None},
                 os.environ,
                 config or _config_from_environment(),
             )
@@ -88,10 +88,14 @@ def _with_settings(command: Callable[[ProxyConfig], None]) -> Callable[..., None
     for setting in SETTINGS:
         names = [setting.flag, *("--" + alias.replace("_", "-") for alias in setting.aliases)]
         help_text = f"{setting.help} [{setting.default}]" if setting.default else setting.help
-        parameters.append(_text_option(setting.name, names, help_text))
+        if setting.is_switch:
+            names = [f"{setting.flag}/--no-{setting.flag.removeprefix('--')}"]
+            parameters.append(_option(setting.name, bool, names, help_text))
+            continue
+        parameters.append(_option(setting.name, str, names, help_text))
         if setting.secret:
             parameters.append(
-                _text_option(setting.name + "_file", [setting.flag + "-file"], "A file to read it from.")
+                _option(setting.name + "_file", str, [setting.flag + "-file"], "A file to read it from.")
             )
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__name__ = command.__name__
@@ -99,12 +103,18 @@ def _with_settings(command: Callable[[ProxyConfig], None]) -> Callable[..., None
     return run
 
 
-def _text_option(name: str, flags: list[str], help_text: str) -> inspect.Parameter:
+def _text(value: str | bool) -> str:
+    return value if isinstance(value, str) else str(value).lower()
+
+
+def _option(name: str, kind: type, flags: list[str], help_text: str) -> inspect.Parameter:
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,
         default=None,
-        annotation=Annotated[str | None, typer.Option(*flags, help=help_text, metavar="VALUE")],
+        annotation=Annotated[
+            kind | None, typer.Option(*flags, help=help_text, metavar="VALUE" if kind is str else None)
+        ],
     )
 
 
@@ -203,7 +213,7 @@ def torture(
     settle_seconds: Annotated[float, typer.Option(help="How long dualkv may take to converge.")] = 60,
     json_lines: Annotated[bool, typer.Option("--json", help="A JSON object per seed.")] = False,
 ) -> None:
-    """Prove that the secondary ends up equal, whatever happens: all write commands, faults, a full comparison.
+    """Prove that the secondary ends up equal: all write commands, faults, and a full comparison.
 
     Every seed empties both stores, lets clients write through a dualkv of its own, and compares key by key.
     Exit code 1: they differ somewhere.
@@ -220,8 +230,8 @@ def torture(
         Options(
             operations=operations, clients=clients, databases=databases, only=_names(only),
             without=_names(without), flushes=flush, longest_fault_seconds=longest_fault,
-            rate=(0 if faults == "none" else 3000) if rate is None else rate, settings=more, tolerance_ms=ttl_tolerance_ms,
-            converge_seconds=settle_seconds,
+            rate=(0 if faults == "none" else 3000) if rate is None else rate, settings=more,
+            tolerance_ms=ttl_tolerance_ms, converge_seconds=settle_seconds,
         ),
         faults=faults,
         seeds=range(first_seed, first_seed + seeds),

@@ -91,9 +91,10 @@ class ProxyServer:
         """Open the ports, if that has not been done; `listen_and_serve` closes them.
 
         Raises:
-            ConfigError: An address cannot be listened on.
+            ConfigError: An address cannot be listened on, or the journal's directory not be used.
         """
         if not self._listeners:
+            self.writer.open_journal()
             self._listeners = await open_listeners(*self.config.listen)
         if not self._http_listeners and self.config.metrics is not None:
             try:
@@ -204,7 +205,7 @@ async def run_server(server: ProxyServer) -> None:
     Raises:
         ConfigError: An address cannot be listened on.
     """
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGUSR2) as signals:
         await server.listen()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_on_signal, server, signals)
@@ -215,4 +216,7 @@ async def run_server(server: ProxyServer) -> None:
 async def _stop_on_signal(server: ProxyServer, signals: AsyncIterator[int]) -> None:
     async for number in signals:
         _log.info("signal", extra={"signal": signal.Signals(number).name})
-        server.stop()
+        if number != signal.SIGUSR2:
+            server.stop()
+        elif server.writer.resync is not None:
+            server.writer.resync.request("SIGUSR2")

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from dualkv.admin.status import backend_states, is_ready
+from dualkv.admin.status import backend_states, convergence, is_ready
 from dualkv.net.writer import DualWriter
 from dualkv.observe.collector import MetricsCollector
 
@@ -54,6 +54,7 @@ def build_app(writer: DualWriter, is_draining: Callable[[], bool]) -> Starlette:
             "draining": draining,
             "mode": writer.config.mode.value,
             "backends": backend_states(writer),
+            "convergence": convergence(writer),
         }
         return JSONResponse(body, status_code=200 if ready else 503)
 

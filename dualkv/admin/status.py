@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
+
+from dualkv.core.journal import Gap
 from dualkv.core.modes import mode_plan
 from dualkv.net.lane import LaneState
 from dualkv.net.writer import DualWriter
 
-__all__ = ["backend_states", "is_ready"]
+__all__ = ["backend_states", "convergence", "is_ready"]
 
 
 def is_ready(writer: DualWriter, *, is_draining: bool) -> bool:
@@ -42,3 +45,38 @@ def backend_states(writer: DualWriter) -> dict[str, Any]:
             state |= {"role": "unused", "state": "unused", "error": None}
         states[which] = state
     return states
+
+
+def convergence(writer: DualWriter) -> dict[str, Any] | None:
+    """Return what is missing for both stores to be equal; None if nothing is mirrored."""
+    stream, dirty, progress = writer.stream, writer.dirty, writer.metrics.resync
+    if stream is None:
+        return None
+    now = writer.clock()
+    since = dirty.oldest_since()
+    eta_seconds = progress.eta_seconds(now)
+    return {
+        "stream": stream.gate.state.value,
+        "queued": writer.metrics.total_ledger().queued,
+        "oldest_seconds": round(stream.oldest_age_seconds(), 3),
+        "dirty_keys": len(dirty),
+        "dirty_by_reason": {reason.value: count for reason, count in dirty.by_reason().items()},
+        "dirty_for_seconds": None if since is None else round(now - since, 1),
+        "resync_required": dirty.needs_resync,
+        "resync": {
+            "phase": progress.phase.value,
+            "why": progress.why or None,
+            "keys_done": progress.keys_done,
+            "keys_total": progress.keys_total,
+            "keys_per_second": round(progress.keys_per_second(now)) if progress.is_running else 0,
+            "eta_seconds": None if eta_seconds is None else round(eta_seconds),
+        },
+        "not_holdable": dict(writer.translator.not_holdable),
+        "journal": attrs.asdict(writer.journal.statistics(), value_serializer=_plain)
+        if writer.journal is not None
+        else None,
+    }
+
+
+def _plain(_: object, __: object, value: Any) -> Any:
+    return value.reason if isinstance(value, Gap) else value

@@ -78,9 +78,10 @@ def _read_file(path: Path) -> dict[str, tuple[str, str]]:
         raise ConfigError(f"{path}: not TOML: {error}") from None
     found = {}
     for name, value in content.items():
-        if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise ConfigError(f"{path}: {name}: must be a text or a number")
-        found[_canonical(name)] = (f"{path}: {name}", str(value))
+        if not isinstance(value, str | int | float):
+            raise ConfigError(f"{path}: {name}: must be a text, a number, true or false")
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        found[_canonical(name)] = (f"{path}: {name}", text)
     return found
 
 

@@ -39,6 +39,11 @@ class Setting:
         return "--" + self.name.replace("_", "-")
 
     @property
+    def is_switch(self) -> bool:
+        """Whether it is on or off: a flag without a value."""
+        return self.parse is values.boolean
+
+    @property
     def variable(self) -> str:
         """The environment's variable."""
         return "DUALKV_" + self.name.upper()
@@ -158,6 +163,40 @@ class ProxyConfig:
         name="shadow_timeout",
     )
     shadow_queue_size: int = _setting("1024", values.positive_count, "Shadow reads at once.")
+
+    repair: str = _setting(
+        "auto",
+        values.one_of("auto", "manual", "off"),
+        "Copying the state of keys that may differ: 'auto', 'manual' (when told to), or 'off'.",
+    )
+    repair_rate: int = _setting("0", values.count, "Keys that are repaired per second, at most; 0: no limit.")
+    repair_divergences: bool = _setting(
+        "true", values.boolean, "Whether a confirmed divergence makes its keys dirty, to be repaired."
+    )
+    fill_gaps: bool = _setting(
+        "false", values.boolean, "Whether a key that a shadow read finds missing is copied at once."
+    )
+    dirty_keys: int = _setting(
+        "1000000", values.positive_count, "Keys that may be dirty at once; more: a resync is required."
+    )
+    dirty_bytes: int = _setting("256MiB", values.size, "Bytes that dirty keys may take.")
+    recent_window_seconds: float = _setting(
+        "5s",
+        values.positive_duration,
+        "How far back a store may have forgotten writes when it comes back as another process.",
+        name="recent_window",
+    )
+    resync: str = _setting(
+        "auto",
+        values.one_of("auto", "manual"),
+        "Copying all keys when dirty keys are not enough any more: 'auto', or 'manual' (SIGUSR2).",
+    )
+    backfill: bool = _setting("false", values.boolean, "Whether to copy all keys from the start on.")
+    copy_bytes: int = _setting(
+        "32MiB",
+        values.size,
+        "Bytes of copied states that may be under way at once; larger keys go in chunks.",
+    )
 
     pubsub_compare_window_seconds: float = _setting(
         "2s",
@@ -289,6 +328,7 @@ class ProxyConfig:
             "blocking": self.secondary_blocking_replay_queue_size
             or _queue_size(self.blocking_replay_concurrency),
             "shadow": self.shadow_queue_size,
+            "copy": 1024,
         }
 
     @property
@@ -310,6 +350,8 @@ def _shown(setting: Setting, value: Any) -> str:
         return "***" if value else ""
     if isinstance(value, ProxyMode):
         return value.value
+    if setting.is_switch:
+        return str(value).lower()
     if setting.parse in (values.listen_address, values.optional_listen_address):
         return "off" if value is None else f"{value[0]}:{value[1]}"
     if setting.parse in (values.duration, values.positive_duration):

@@ -6,12 +6,14 @@ Each function takes the text and returns the value, or raises `ConfigError` with
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 from dualkv.errors import ConfigError
 
 __all__ = [
     "auth",
+    "boolean",
     "count",
     "duration",
     "fraction",
@@ -19,6 +21,7 @@ __all__ = [
     "label",
     "listen_address",
     "log_level",
+    "one_of",
     "optional_listen_address",
     "positive_count",
     "positive_duration",
@@ -49,18 +52,28 @@ def positive_duration(text: str) -> float:
     return seconds
 
 
-def auth(text: str) -> str:
-    """Return whom clients must be."""
-    if text not in ("configured", "pass-through", "none"):
-        raise ConfigError(f"{text!r} is not 'configured', 'pass-through' or 'none'")
-    return text
+def one_of(*choices: str) -> Callable[[str], str]:
+    """Return a function that takes one of *choices* and nothing else."""
+
+    def chosen(text: str) -> str:
+        if text not in choices:
+            *others, last = map(repr, choices)
+            raise ConfigError(f"{text!r} is not {', '.join(others)} or {last}")
+        return text
+
+    return chosen
 
 
-def fsync(text: str) -> str:
-    """Return when something is forced to the disk."""
-    if text not in ("never", "interval", "always"):
-        raise ConfigError(f"{text!r} is not 'never', 'interval' or 'always'")
-    return text
+auth = one_of("configured", "pass-through", "none")
+"""Whom clients must be."""
+
+fsync = one_of("never", "interval", "always")
+"""When something is forced to the disk."""
+
+
+def boolean(text: str) -> bool:
+    """Return whether *text* is ``true``."""
+    return one_of("true", "false")(text.lower()) == "true"
 
 
 def count(text: str) -> int:

@@ -2,10 +2,11 @@
 
 At every moment, for each queue:
 
-    offered = applied + failed + dropped + queued + in flight
+    offered = applied + failed + dropped + deferred + queued + in flight
 
-An item enters with `offer` (or `refuse`), leaves the queue with `take` (or `drop_queued`), and is
-settled once with `apply`, `fail` or `drop_in_flight`. Nothing else changes the numbers.
+An item enters with `offer` (or `refuse`, or `defer`), leaves the queue with `take` (or `drop_queued`,
+`defer_queued`), and is settled once with `apply`, `fail` or `drop_in_flight`. Nothing else changes the
+numbers.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ class Queue(enum.StrEnum):
     """Effects of blocking commands."""
     SHADOW = "shadow"
     """Shadow reads."""
+    COPY = "copy"
+    """Copies of a key's state."""
 
 
 class DropReason(enum.StrEnum):
@@ -41,6 +44,10 @@ class DropReason(enum.StrEnum):
     """A shadow read in a RESP version that the secondary does not speak."""
     NO_SUCH_DB = "no_such_db"
     """It belongs to a database that the secondary does not have."""
+    DIRTY_KEY = "dirty_key"
+    """A shadow read of a key that is known to differ."""
+    SUSPENDED = "suspended"
+    """A shadow read while writes are not sent: the secondary is overloaded, or does not answer."""
     SHUTDOWN = "shutdown"
     """The drain's time was over."""
 
@@ -59,6 +66,8 @@ class Ledger:
     failed: int = 0
     """Answered with an error, or sent without an answer."""
     dropped: Counter[DropReason] = attrs.field(factory=Counter)
+    deferred: int = 0
+    """Not sent, since a copy of the key's state will hold it."""
     queued: int = 0
     in_flight: int = 0
 
@@ -71,6 +80,16 @@ class Ledger:
         """Enter *count* items that are dropped at once."""
         self.offered += count
         self.dropped[reason] += count
+
+    def defer(self, count: int = 1) -> None:
+        """Enter *count* items whose keys are dirty: they are not sent."""
+        self.offered += count
+        self.deferred += count
+
+    def defer_queued(self, count: int = 1) -> None:
+        """Leave *count* items that were waiting to the copies of their keys."""
+        self.queued -= count
+        self.deferred += count
 
     def take(self, count: int = 1) -> None:
         """Move *count* items from the queue into flight."""
@@ -99,6 +118,6 @@ class Ledger:
 
     def check(self) -> None:
         """Raise `LedgerImbalanceError` unless the books add up."""
-        settled = self.applied + self.failed + self.dropped.total()
+        settled = self.applied + self.failed + self.dropped.total() + self.deferred
         if self.offered != settled + self.queued + self.in_flight or self.queued < 0 or self.in_flight < 0:
             raise LedgerImbalanceError(repr(self))

@@ -1,26 +1,34 @@
-"""What goes into the secondary stream.
-
-For now a write is mirrored as the client sent it, if the primary did not answer an error.
-"""
+"""What goes into the secondary stream: the items, and what the secondary's answers to them mean."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import repeat
 from typing import Final
 
 import attrs
 
 from dualkv.commands.keys import keys_of
 from dualkv.core.context import START, Context
+from dualkv.core.effects.model import Command
 from dualkv.core.ledger import Queue
 from dualkv.core.routing import Plan, plan_of
 from dualkv.core.transaction import Transaction, keys_of_all
-from dualkv.resp.encode import OK, pack
+from dualkv.resp.encode import pack
 from dualkv.resp.replies import elements_of, is_error
 from dualkv.resp.requests import Request
 
-__all__ = ["StreamItem", "effects_item", "error_of", "size_bytes", "transaction_item", "write_error_reason"]
+__all__ = [
+    "NOT_DATA",
+    "StreamItem",
+    "commands_item",
+    "differs",
+    "error_of",
+    "in_one_piece",
+    "is_about_data",
+    "keys_by_db",
+    "size_bytes",
+    "write_error_reason",
+]
 
 ITEM_OVERHEAD_BYTES: Final = 300
 """What an item takes in memory beside its bytes, roughly."""
@@ -49,12 +57,54 @@ class StreamItem:
     """A transaction: the commands it is made of."""
     selects: bool = False
     """A transaction: whether it leaves its connection in another database."""
+    check: bytes | None = None
+    """A write: the reply that is due if both stores were equal before; None: anything but an error."""
+    part_checks: tuple[bytes | None, ...] = ()
+    """The same for the commands of a transaction."""
+    attempts: int = 0
+    """A copy of a key's state: how many have failed before it."""
 
     def keys(self) -> tuple[bytes, ...] | None:
         """Return the keys that order it among other items; None if it may touch any."""
         if not self.parts:
             return keys_of(self.plan.spec, self.request.args)
         return keys_of_all(self.parts)
+
+    def keys_by_db(self) -> list[tuple[int, bytes]] | None:
+        """Return the same with the database of each."""
+        db = self.context.db
+        if not self.parts:
+            return keys_by_db(self.plan, self.request.args, db)
+        found: dict[tuple[int, bytes], None] = {}
+        for plan, request in self.parts:
+            if plan.spec.name == "SELECT":
+                db = int(request.args[1])
+            keys = keys_by_db(plan, request.args, db)
+            if keys is None:
+                return None
+            found.update(dict.fromkeys(keys))
+        return list(found)
+
+
+def keys_by_db(plan: Plan, args: tuple[bytes, ...], db: int) -> list[tuple[int, bytes]] | None:
+    """Return the keys that a request names, each with its database; None if it may touch others.
+
+    Args:
+        plan: The command's.
+        args: The request, name first.
+        db: Where it is executed.
+    """
+    name = plan.spec.name
+    if name == "MOVE":
+        return [(db, args[1]), (int(args[2]), args[1])] if args[2].isdigit() else None
+    keys = keys_of(plan.spec, args)
+    if keys is None:
+        return None
+    if name == "COPY" and len(args) > 4 and args[3].upper() == b"DB" and args[4].isdigit():
+        return [(db, args[1]), (int(args[4]), args[2])]
+    if name == "COPY" and len(args) > 5 and args[4].upper() == b"DB" and args[5].isdigit():
+        return [(db, args[1]), (int(args[5]), args[2])]
+    return [(db, key) for key in keys]
 
 
 def size_bytes(items: Iterable[StreamItem]) -> int:
@@ -67,68 +117,59 @@ def size_bytes(items: Iterable[StreamItem]) -> int:
     )
 
 
-def transaction_item(
-    exec_plan: Plan,
-    queued: Sequence[tuple[Plan, Request]],
-    results: Sequence[bytes] | None,
-    offered_at: float,
-    context: Context = START,
-    wire: bytes | None = None,
-) -> StreamItem | None:
-    """Return what mirrors a transaction that the primary executed; None if it wrote nothing.
-
-    Args:
-        exec_plan: The plan of EXEC, for the counters.
-        queued: The commands between MULTI and EXEC.
-        results: The raw elements of EXEC's reply, one per command; None if there is no error among them.
-        offered_at: The time on the stream's clock.
-        context: Where it was executed.
-        wire: The whole of it, from MULTI to EXEC, if that is at hand.
-
-    Returns:
-        One item that is applied in one piece: the writes that succeeded. It counts as a script if one of
-        them is one.
-    """
-    executed = [
-        (plan, request)
-        for (plan, request), result in zip(queued, results or repeat(OK), strict=False)
-        if (plan.queue is not None or plan.spec.name == "SELECT") and not is_error(result)
-    ]
-    if not any(plan.queue is not None for plan, _ in executed):
-        return None
-    queue = Queue.SCRIPT if any(plan.queue is Queue.SCRIPT for plan, _ in executed) else Queue.WRITE
-    if len(executed) < len(queued):
-        wire = None
-    return _in_one_piece(exec_plan, queue, executed, offered_at, context, wire)
+def is_about_data(item: StreamItem) -> bool:
+    """Return whether anything in the keyspace differs if a write does not arrive."""
+    return bool(item.parts) or item.plan.spec.name not in NOT_DATA
 
 
-def effects_item(
-    commands: Sequence[Sequence[bytes | str | int]], offered_at: float, context: Context
+NOT_DATA: Final = frozenset(
+    {
+        "SCRIPT LOAD", "SCRIPT FLUSH", "FUNCTION LOAD", "FUNCTION DELETE", "FUNCTION FLUSH",
+        "FUNCTION RESTORE", "PUBLISH", "SPUBLISH",
+    }
+)  # fmt: skip
+
+
+def commands_item(
+    queue: Queue, commands: Sequence[Command], offered_at: float, context: Context, attempts: int = 0
 ) -> StreamItem:
-    """Return what applies effects of a blocking command, at least one, in one piece."""
-    requests = [Request(words, pack(words)) for words in map(_encoded, commands)]
+    """Return what executes *commands*, at least one, in one piece."""
+    requests = [Request(command.args, pack(command.args)) for command in commands]
     parts = [(plan_of(request.args), request) for request in requests]
     if len(parts) == 1:
-        return StreamItem(parts[0][0], Queue.BLOCKING, requests[0], offered_at, context)
-    return _in_one_piece(parts[0][0], Queue.BLOCKING, parts, offered_at, context)
+        return StreamItem(
+            parts[0][0], queue, requests[0], offered_at, context, check=commands[0].reply, attempts=attempts
+        )
+    checks = tuple(command.reply for command in commands)
+    item = in_one_piece(parts[0][0], queue, parts, offered_at, context, checks)
+    item.attempts = attempts
+    return item
 
 
-def _encoded(words: Sequence[bytes | str | int]) -> tuple[bytes, ...]:
-    return tuple(word if isinstance(word, bytes) else str(word).encode() for word in words)
-
-
-def _in_one_piece(
+def in_one_piece(
     plan: Plan,
     queue: Queue,
     parts: list[tuple[Plan, Request]],
     offered_at: float,
     context: Context,
+    checks: tuple[bytes | None, ...],
     wire: bytes | None = None,
 ) -> StreamItem:
+    """Return what executes *parts* as a transaction.
+
+    Args:
+        plan: What it counts as.
+        queue: What it counts for.
+        parts: The commands.
+        offered_at: The time on the stream's clock.
+        context: Where the primary executed them.
+        checks: For each, the reply that is due; None: anything but an error.
+        wire: All of it, from MULTI to EXEC, if that is at hand.
+    """
     request = Request((b"EXEC",), wire or Transaction(parts).wire())
     return StreamItem(
         plan, queue, request, offered_at, context, reply_count=len(parts) + 2, parts=tuple(parts),
-        selects=any(plan.spec.name == "SELECT" for plan, _ in parts),
+        selects=any(plan.spec.name == "SELECT" for plan, _ in parts), part_checks=checks,
     )  # fmt: skip
 
 
@@ -139,6 +180,18 @@ def error_of(item: StreamItem, frame: bytes) -> bytes | None:
     if item.parts and frame[:1] in (b"*", b"~"):
         return next(filter(is_error, elements_of(frame)), None)
     return None
+
+
+def differs(item: StreamItem, frame: bytes) -> bool:
+    """Return whether the secondary answered a mirrored write otherwise than a store that was equal before."""
+    if item.check is not None:
+        return frame != item.check
+    if any(item.part_checks) and frame[:1] in (b"*", b"~"):
+        return any(
+            check is not None and told != check
+            for check, told in zip(item.part_checks, elements_of(frame), strict=False)
+        )
+    return False
 
 
 _ERROR_REASONS: Final = (

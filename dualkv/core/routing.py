@@ -14,9 +14,10 @@ import attrs
 from dualkv.commands.classify import blocks
 from dualkv.commands.table import COMMANDS, UNKNOWN, CommandSpec, find_command
 from dualkv.core.compare import Comparator, comparator_for
+from dualkv.core.effects import ASKING, CREATES, WRITES_INTO
 from dualkv.core.ledger import Queue
 
-__all__ = ["ORDINARY", "Plan", "Route", "plan_for", "plan_of"]
+__all__ = ["CREATED_ARGUMENT", "DERIVING", "ORDINARY", "Plan", "Route", "plan_for", "plan_of"]
 
 
 class Route(enum.Enum):
@@ -66,6 +67,10 @@ class Plan:
     """`CommandSpec.arity`, close at hand."""
     depends_on_arguments: bool
     """Whether `plan_of` must look further than at the command's name."""
+    is_set: bool
+    """Whether it is SET: without options, the request is its own effect."""
+    may_ask: bool
+    """Whether its effect may depend on questions behind it."""
 
 
 _LOCAL: Final = frozenset(
@@ -157,12 +162,32 @@ def _plan(spec: CommandSpec) -> Plan:
         index=spec.index,
         arity=spec.arity,
         depends_on_arguments=bool(spec.subcommands) or "blocking" in spec.flags or spec is UNKNOWN,
+        is_set=spec.name == "SET",
+        may_ask=spec.name in _MAY_ASK,
     )
 
 
+CREATED_ARGUMENT: Final = {**dict.fromkeys(CREATES, 1), **WRITES_INTO}
+"""Which argument of a command may be created as a key, or written into, without setting its expiry."""
+
+DERIVING: Final = frozenset(
+    {
+        "BITOP", "PFMERGE", "SORT", "GEORADIUS", "GEORADIUSBYMEMBER", "GEOSEARCHSTORE", "ZRANGESTORE",
+        "SDIFFSTORE", "SINTERSTORE", "SUNIONSTORE", "ZDIFFSTORE", "ZINTERSTORE", "ZUNIONSTORE", "COPY",
+        "EVAL", "EVALSHA", "FCALL",
+    }
+)  # fmt: skip
+"""What they write depends on other keys: if one of those is about to expire, it may be gone over there."""
+_MAY_ASK: Final = (ASKING | CREATED_ARGUMENT.keys() | DERIVING) - {"SET"}
+
 _PLANS: Final = tuple(map(_plan, COMMANDS))
 _BLOCKING: Final = {
-    plan.index: attrs.evolve(plan, route=Route.BLOCKING, queue=Queue.BLOCKING, comparator=None)
+    plan.index: attrs.evolve(
+        plan,
+        route=Route.BLOCKING,
+        queue=None if plan.spec.kind == "read" else Queue.BLOCKING,
+        comparator=None,
+    )
     for plan in _PLANS
     if "blocking" in plan.spec.flags
 }

@@ -12,6 +12,7 @@ from typing import Final
 
 from dualkv.core.mirror import StreamItem
 from dualkv.core.routing import Plan
+from dualkv.core.script_facts import OPAQUE, ScriptFacts, facts_of
 from dualkv.core.transaction import Transaction
 from dualkv.resp.encode import command
 from dualkv.resp.requests import Request
@@ -27,31 +28,46 @@ class ScriptCache:
 
     def __init__(self) -> None:
         self._bodies: dict[bytes, bytes] = {}
+        self._facts: dict[bytes, ScriptFacts] = {}
         self._bytes = 0
 
     def __len__(self) -> int:
         return len(self._bodies)
 
-    def learn(self, item: StreamItem) -> None:
-        """Take note of what an item says about scripts, in the order of execution."""
-        for plan, request in item.parts or ((item.plan, item.request),):
-            match plan.spec.name:
-                case "EVAL":
-                    self._remember(request.args[1])
-                case "SCRIPT LOAD":
-                    self._remember(request.args[2])
-                case "SCRIPT FLUSH":
-                    self._bodies.clear()
-                    self._bytes = 0
+    def learn(self, name: str, args: tuple[bytes, ...]) -> None:
+        """Take note of what an executed command says about scripts, in the order of execution."""
+        match name:
+            case "EVAL":
+                self._remember(args[1])
+            case "SCRIPT LOAD":
+                self._remember(args[2])
+            case "SCRIPT FLUSH":
+                self._bodies.clear()
+                self._facts.clear()
+                self._bytes = 0
+
+    def facts(self, name: str, args: tuple[bytes, ...]) -> ScriptFacts:
+        """Return what is known of the script that ``EVAL``, ``EVALSHA`` or ``FCALL`` runs."""
+        if name == "EVAL":
+            digest = _digest(args[1])
+        elif name == "EVALSHA":
+            digest = args[1].lower()
+        else:
+            return OPAQUE
+        facts = self._facts.get(digest)
+        if facts is None and digest in self._bodies:
+            facts = self._facts[digest] = facts_of(self._bodies[digest])
+        return facts or OPAQUE
 
     def _remember(self, body: bytes) -> None:
-        digest = hashlib.sha1(body, usedforsecurity=False).hexdigest().encode()
+        digest = _digest(body)
         if self._bodies.pop(digest, None) is None:
             self._bytes += len(body)
         self._bodies[digest] = body  # the newest is the last
         while len(self._bodies) > _MAX_SCRIPTS or (self._bytes > _MAX_BYTES and len(self._bodies) > 1):
             oldest = next(iter(self._bodies))
             self._bytes -= len(self._bodies.pop(oldest))
+            self._facts.pop(oldest, None)
 
     def wire(self, item: StreamItem, known: set[bytes]) -> bytes:
         """Return the bytes of an item, with ``EVAL`` for an ``EVALSHA`` that a connection has not seen.
@@ -79,3 +95,7 @@ class ScriptCache:
         known.add(digest)
         args = (b"EVAL", body, *request.args[2:])
         return Request(args, command(*args))
+
+
+def _digest(body: bytes) -> bytes:
+    return hashlib.sha1(body, usedforsecurity=False).hexdigest().encode()

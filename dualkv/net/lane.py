@@ -16,7 +16,7 @@ import enum
 import logging
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 import trio
@@ -94,7 +94,9 @@ class Lane:
         hub: Calls it when bytes arrive.
         counters: Where pending requests are counted.
         clock: Seconds, monotonic.
-        on_connected: Called with each new connection: the primary may be another one.
+        introduction: Requests that are sent first on each new connection.
+        on_connected: Called with the replies: the primary may be another one than before.
+        before_sending: Called before the bytes of a round leave.
     """
 
     def __init__(
@@ -103,8 +105,12 @@ class Lane:
         hub: ReadinessHub,
         counters: PoolCounters,
         clock: Callable[[], float],
-        on_connected: Callable[[], None] = lambda: None,
+        introduction: Sequence[bytes] = (),
+        on_connected: Callable[[list[bytes]], None] = lambda _: None,
+        before_sending: Callable[[], None] = lambda: None,
     ) -> None:
+        self._before_sending = before_sending
+        self._introduction = introduction
         self._on_connected = on_connected
         self.state = LaneState.CONNECTING
         self.greeting = Greeting({})
@@ -222,12 +228,12 @@ class Lane:
             while True:
                 try:
                     sock, self.greeting = await self._backend.open("lane")
-                    await self._forget_missing_dbs(sock)
+                    introduced = await self._introduce(sock)
                 except BackendUnavailable as error:
                     self._settle(LaneState.DOWN, str(error))
                     await trio.sleep(backoff.next_wait_seconds())
                     continue
-                self._start(sock)
+                self._start(sock, introduced)
                 await self._watch()
                 _log.warning("lane lost", extra={"backend": self._backend.name, "why": self._why})
                 if self._has_served:
@@ -239,13 +245,17 @@ class Lane:
                 self._break("closed")
             self._settle(LaneState.CLOSED, "closed")
 
-    async def _forget_missing_dbs(self, sock: socket.socket) -> None:
-        """Select each database that clients use: the server may have fewer than before it went away."""
+    async def _introduce(self, sock: socket.socket) -> list[bytes]:
+        """Return what a new connection answers to the introduction.
+
+        Each database that clients use is selected, too: the server may have fewer than before it went away.
+        """
         own = self._start_context.db
         others = sorted(self.dbs - {own})
-        if not others:
-            return
-        requests = [command("SELECT", db) for db in [*others, own]]
+        selects = [command("SELECT", db) for db in [*others, own]] if others else []
+        requests = [*self._introduction, *selects]
+        if not requests:
+            return []
         try:
             with trio.fail_after(self._backend.options.dial_timeout_seconds):
                 replies = await Connection(sock, self.greeting).exchange(b"".join(requests), len(requests))
@@ -257,16 +267,19 @@ class Lane:
             sock.close()
             self._backend.closed("lane", lost=False)
             raise
-        self.dbs = {own, *(db for db, reply in zip(others, replies, strict=False) if not is_error(reply))}
+        count = len(self._introduction)
+        of_others = zip(others, replies[count:], strict=False)
+        self.dbs = {own, *(db for db, reply in of_others if not is_error(reply))}
+        return replies[:count]
 
-    def _start(self, sock: socket.socket) -> None:
+    def _start(self, sock: socket.socket, introduced: list[bytes]) -> None:
         self._sock = sock
         self._splitter = ReplySplitter()
         self._context = self._start_context
         self._has_served = False
         self._broken = trio.Event()
         self._hub.register(sock, self)
-        self._on_connected()
+        self._on_connected(introduced)
         self._settle(LaneState.UP, "")
 
     def _settle(self, state: LaneState, why: str) -> None:
@@ -370,6 +383,7 @@ class Lane:
         sock, unsent = self._sock, self._unsent
         if sock is None or not unsent:
             return None
+        self._before_sending()
         try:
             while unsent:
                 data = unsent[0]

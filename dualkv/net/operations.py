@@ -9,27 +9,31 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import trio
 
+from dualkv.commands.keys import keys_of
 from dualkv.core.auth import User
-from dualkv.core.blocking import effects_of, gives_back, wait_seconds
+from dualkv.core.blocking import gives_back, wait_seconds
 from dualkv.core.context import Context
-from dualkv.core.mirror import effects_item
+from dualkv.core.effects import effects_of
+from dualkv.core.effects.model import Execution
+from dualkv.core.ledger import Queue
+from dualkv.core.mirror import commands_item
 from dualkv.core.routing import Plan
 from dualkv.core.session import SessionState
 from dualkv.core.transaction import Transaction
+from dualkv.core.translator import NOT_ASKED, Translation
 from dualkv.errors import BackendUnavailable, ConnectionLost, LoginRefused
 from dualkv.net.lane import LaneState
 from dualkv.net.lease import Lease
-from dualkv.net.waiting import Barrier, Call, TransactionBlock
+from dualkv.net.waiting import Attempt, Barrier, Call, TransactionBlock
 from dualkv.resp import encode
 from dualkv.resp.encode import command
 from dualkv.resp.integers import parse_integer
-from dualkv.resp.replies import elements_of, is_error, value_of
+from dualkv.resp.replies import elements_of, is_error, is_null, value_of
 from dualkv.resp.requests import Request
 
 if TYPE_CHECKING:
@@ -44,6 +48,8 @@ _WAIT_POLL_SECONDS: Final = 0.01
 _PENALTY_SECONDS: Final = 0.05
 _MAX_PENALTY_SECONDS: Final = 3.0
 _PING: Final = command("PING")
+_MULTI: Final = command("MULTI")
+_EXEC: Final = command("EXEC")
 
 _log = logging.getLogger("dualkv.operations")
 
@@ -151,13 +157,22 @@ class ClientOperations:
             raise
         try:
             await self._lane_caught_up()
-            block = TransactionBlock(writer, self._state.context, _Reply(), plan, transaction, 0, finish)
-            frames = await self._call(lease, transaction.wire(), len(transaction.queued) + 2)
+            context = self._state.context
+            asked = writer.ask_transaction(transaction.queued, context)
+            block = TransactionBlock(writer, context, _Reply(), plan, transaction, 0, finish, asked)
+            own_count = len(transaction.queued) + 2
+            wire = b"".join([transaction.wire(), *asked.wires])
+            with writer.writing_beside(context, transaction.queued):
+                try:
+                    frames = await self._call(lease, wire, own_count + len(asked.wires))
+                except BaseException:
+                    writer.lost(context, transaction.queued)
+                    raise
             lease.has_watch = False
             if transaction.selects:
                 lease.context = lease.context._replace(db=-1)
             writer.leases.give_back(lease)
-            return block.settle(frames[-1], writer.clock())
+            return block.settle(frames[own_count - 1], writer.clock(), frames[own_count:])
         finally:
             writer.lower_fence(keys)
 
@@ -181,7 +196,9 @@ class ClientOperations:
             return encode.array([])
         self._require_lane()
         reply = _Reply()
-        block = TransactionBlock(self._writer, context, reply, plan, transaction, behind, finish)
+        asked = self._writer.ask_transaction(transaction.queued, context)
+        wire += b"".join(asked.wires)
+        block = TransactionBlock(self._writer, context, reply, plan, transaction, behind, finish, asked)
         self._lane.submit(wire, block, context)
         return await reply.wait()
 
@@ -203,30 +220,83 @@ class ClientOperations:
     # --- blocking commands
 
     async def block(self, plan: Plan, request: Request) -> bytes:
-        """A blocking command, on a connection of its own."""
-        writer, state = self._writer, self._state
-        blocked = self._blocked = _Blocked(writer)
-        state.is_blocked = True
+        """A blocking command: on the lane if there is something, else on a connection of its own."""
+        blocked = self._blocked = _Blocked(self._writer)
+        self._state.is_blocked = True
+        swaps = self._writer.stream.swaps if self._writer.stream is not None else 0
         try:
             with blocked.scope:
-                lease = await writer.leases.take(state.context)
-                reply = await self._wait_unblocked(blocked, lease, plan, request)
+                reply = await self._try_at_once(plan, request)
+                if not is_null(reply):
+                    return reply
+                lease = await self._writer.leases.take(self._state.context)
+                with self._writer.writing_beside(self._state.context, [(plan, request)]):
+                    reply = await self._wait_unblocked(blocked, lease, plan, request)
         finally:
             self._blocked = None
-            state.is_blocked = False
+            self._state.is_blocked = False
         if blocked.scope.cancelled_caught:
             if not blocked.is_released:
+                self._mark(plan, request, swaps)
                 raise ConnectionLost("no reply from the primary")
-            return encode.UNBLOCKED if blocked.with_error else encode.null_array(state.protocol)
-        counters = writer.answering.by_command[plan.index]
+            return encode.UNBLOCKED if blocked.with_error else encode.null_array(self._state.protocol)
+        counters = self._writer.answering.by_command[plan.index]
         counters.counts[0] += 1
         if is_error(reply):
-            writer.count_error(plan, counters)
-        elif effects := effects_of(plan.spec, request.args, reply, time.time_ns() // 1_000_000):
-            self._mirror(effects)
+            self._writer.count_error(plan, counters)
+        else:
+            self._mirror(plan, request, reply, swaps)
         if self._is_gone:
             await self._put_back(gives_back(plan.spec, request.args, reply))
         return reply
+
+    async def _try_at_once(self, plan: Plan, request: Request) -> bytes:
+        """Return what the command gets without waiting: at a position of the lane, as any other."""
+        if self._lane.state is not LaneState.UP:
+            await self._writer.wait_lane()
+        self._require_lane()
+        writer, context = self._writer, self._state.context
+        asked = NOT_ASKED
+        if writer.mirrors:
+            writer.note(context, [(plan, request)])
+            asked = writer.ask(plan, request, context)
+        attempt = Attempt(writer, context, plan, request, asked)
+        self._lane.submit(b"".join([_MULTI, request.raw, _EXEC, *asked.wires]), attempt, context)
+        return await attempt.wait_reply()
+
+    def _mirror(self, plan: Plan, request: Request, reply: bytes, swaps: int) -> None:
+        """Mirror what a command took after it had waited.
+
+        It has no position on the lane. The keys of lists and sorted sets were empty a moment ago: their
+        states are copied. What groups of streams have delivered is told by its ids, behind all that the lane
+        executed before.
+        """
+        writer, stream = self._writer, self._writer.stream
+        if stream is None or is_null(reply) or plan.queue is None:
+            return None
+        if plan.spec.name != "XREADGROUP":
+            return self._mark(plan, request, swaps)
+        effects = effects_of(Execution(plan.spec, request.args, reply, writer.time.at_ms(writer.clock())))
+        translation = Translation(
+            commands_item(Queue.BLOCKING, effects.commands, writer.clock(), self._state.context)
+            if effects.commands
+            else None,
+            tuple((self._state.context.db, key) for _, key in effects.copies),
+        )
+        if self._lane.is_idle or self._lane.state is not LaneState.UP:
+            writer.enter(translation)
+        else:
+            self._lane.submit(_PING, Barrier(lambda: writer.enter(translation)), writer.own_context)
+
+    def _mark(self, plan: Plan, request: Request, swaps: int) -> None:
+        """Have the keys copied that a command has changed, or may have, beside the lane."""
+        stream, db = self._writer.stream, self._state.context.db
+        if stream is not None and plan.queue is not None:
+            keys = keys_of(plan.spec, request.args) or ()
+            self._writer.translator.forget(plan, request.args, db)
+            # Databases that were exchanged meanwhile: it may have been before or after that.
+            dbs = {db} if stream.swaps == swaps else {db, *self._lane.dbs}
+            stream.copy_now([(db, key) for db in dbs for key in keys], is_unordered=True)
 
     async def _put_back(self, commands: list[tuple[bytes | str | int, ...]]) -> None:
         """Put back what was taken for a client that has gone."""
@@ -251,18 +321,6 @@ class ClientOperations:
             raise
         leases.give_back(lease)
         return reply
-
-    def _mirror(self, effects: list[tuple[bytes | str | int, ...]]) -> None:
-        """Mirror the effects of a blocking command behind all that the lane executed before."""
-        writer = self._writer
-        stream = writer.stream
-        if stream is None:
-            return
-        item = effects_item(effects, writer.clock(), self._state.context)
-        if self._lane.is_idle or self._lane.state is not LaneState.UP:
-            stream.offer([item])
-        else:
-            self._lane.submit(_PING, Barrier(lambda: stream.offer([item])), writer.own_context)
 
     # --- others
 

@@ -31,7 +31,7 @@ from dualkv.net.lane import LaneState
 from dualkv.net.operations import ClientOperations
 from dualkv.net.special import SpecialCommands
 from dualkv.net.transport import RECEIVE_BYTES, address_of, receive_some, send_some
-from dualkv.net.waiting import ClientBatch, TransactionBlock
+from dualkv.net.waiting import AskingBatch, ClientBatch, TransactionBlock
 from dualkv.net.writer import DualWriter
 from dualkv.resp import encode
 from dualkv.resp.requests import Request, RequestParser
@@ -365,11 +365,29 @@ class ClientSession:
             return self.answer(encode.PRIMARY_UNREACHABLE * len(requests))
         if self._corked:
             self._uncork()
-        batch = ClientBatch(self._writer, self._context, self, requests, plans)
+        writer, context = self._writer, self._context
+        if writer.mirrors:
+            writer.note(context, zip(plans, requests, strict=True))
+            if True in [plan.may_ask for plan in plans]:
+                return self._send_asking(requests, plans)
+        batch = ClientBatch(writer, context, self, requests, plans)
         wire = requests[0].raw if len(requests) == 1 else b"".join([request.raw for request in requests])
         self._outstanding += len(requests)
         self._last = batch
-        self._lane.submit(wire, batch, self._context)
+        self._lane.submit(wire, batch, context)
+
+    def _send_asking(self, requests: list[Request], plans: list[Plan]) -> None:
+        """Send commands with what has to be asked directly behind some of them."""
+        writer, context = self._writer, self._context
+        asked = [writer.ask(plan, request, context) for plan, request in zip(plans, requests, strict=True)]
+        batch = AskingBatch(writer, context, self, requests, plans, asked)
+        pieces: list[bytes] = []
+        for request, one in zip(requests, asked, strict=True):
+            pieces.append(request.raw)
+            pieces += one.wires
+        self._outstanding += len(requests)
+        self._last = batch
+        self._lane.submit(b"".join(pieces), batch, context)
 
     def submit(self, wire: bytes, waiting: ClientBatch | TransactionBlock) -> None:
         """Send something on the lane that the client gets one reply to. The lane must be up."""

@@ -16,11 +16,13 @@ import trio
 
 from dualkv.core.backoff import Backoff
 from dualkv.core.context import Context, switches
+from dualkv.core.dialect import LEARNING
+from dualkv.core.identity import IDENTIFYING
 from dualkv.core.ledger import DropReason, Queue
 from dualkv.core.mirror import StreamItem
 from dualkv.errors import BackendUnavailable, ConnectionLost, ReplyProtocolError
 from dualkv.net.connection import Connection
-from dualkv.resp.encode import command
+from dualkv.resp.encode import command, pack
 from dualkv.resp.replies import is_error
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ _LINGER_SECONDS: Final = 0.003
 _IDLE_CHECK_SECONDS: Final = 1.0
 _UNKNOWN_DB: Final = -1
 """Behind a transaction that selects: whatever comes next has to select."""
+
+_INTRODUCTION: Final = tuple(map(pack, (*LEARNING, *IDENTIFYING)))
 
 _log = logging.getLogger("dualkv.stream")
 
@@ -81,12 +85,28 @@ class Shard:
         self._last_exchange = 0.0
         self._backoff = Backoff()
         self._has_failed = False  # since the last batch that was answered
+        self.in_flight_since: float | None = None
+        """When the first item was offered that was sent and has not been answered."""
 
     # --- the entrance
 
     def enter(self, entries: list[Entry]) -> None:
         """Put entries behind all earlier ones. The list becomes the shard's."""
         self._send.send_nowait(entries)
+
+    def coalesce(self) -> None:
+        """Leave the writes that wait to copies of their keys."""
+        self._receive_all()
+        kept: deque[Entry] = deque()
+        for entry in self._waiting:
+            # Other shards may be waiting at a rendezvous, or applying it.
+            if isinstance(entry, Rendezvous) or entry.queue is Queue.COPY or entry.keys() is None:
+                kept.append(entry)
+            elif entry.expected is not None:
+                self._stream.drop(entry, DropReason.SUSPENDED)
+            else:
+                self._stream.defer(entry)
+        self._waiting = kept
 
     def close_entrance(self) -> None:
         """Nothing more will be offered."""
@@ -95,6 +115,7 @@ class Shard:
     @property
     def oldest_offer(self) -> float | None:
         """When the first entry that waits was offered, if one does."""
+        self._receive_all()
         if not self._waiting:
             return None
         head = self._waiting[0]
@@ -197,6 +218,7 @@ class Shard:
                     extra={"backend": stream.backend.name, "why": str(error)},
                 )
             self._has_failed = True
+            stream.gate.failed()
             return False
         self._connection = Connection(sock, greeting)
         own = stream.backend.options.db
@@ -204,6 +226,20 @@ class Shard:
         self._dbs = {own: True}
         self._usable.clear()
         self._known_scripts.clear()
+        return await self._introduce()
+
+    async def _introduce(self) -> bool:
+        """Learn what the backend understands, and which process it is; return whether it answered."""
+        assert self._connection is not None
+        try:
+            with trio.fail_after(self._stream.backend.options.dial_timeout_seconds):
+                replies = await self._connection.exchange(b"".join(_INTRODUCTION), len(_INTRODUCTION))
+        except (ConnectionLost, ReplyProtocolError, trio.TooSlowError):
+            self._has_failed = True
+            self._stream.gate.failed()
+            self._disconnect(lost=True)
+            return False
+        self._stream.introduced(replies)
         return True
 
     def _disconnect(self, *, lost: bool) -> None:
@@ -230,6 +266,8 @@ class Shard:
                 stream.drop(item, DropReason.EXPIRED)
             elif item.expected is not None and stream.sheds(item, now):
                 stream.drop(item, DropReason.SHED)
+            elif stream.dirty and stream.defers(item):
+                pass
             elif item.context is not usable and not self._is_known(item):
                 break
             elif item.context is not usable and (refusal := self._refusal(item)) is not None:
@@ -276,6 +314,8 @@ class Shard:
         try:
             if self._is_expired(rendezvous.item, self._stream.clock()):
                 self._stream.drop(rendezvous.item, DropReason.EXPIRED)
+            elif self._stream.defers(rendezvous.item):
+                pass
             elif (refusal := self._refusal(rendezvous.item)) is not None:
                 self._stream.drop(rendezvous.item, refusal)
             else:
@@ -327,6 +367,7 @@ class Shard:
         patience = stream.timeouts_seconds[Queue.SCRIPT if has_scripts else Queue.WRITE]
         # Once sent, a batch gets some time even if it is old: giving it up costs the connection too.
         left = max(batch[0].offered_at + patience - started, min(patience, stream.read_timeout_seconds))
+        self.in_flight_since = batch[0].offered_at
         frames: Sequence[bytes] | None = None
         reason = "shutdown"
         has_slot = False
@@ -341,15 +382,18 @@ class Shard:
             reason = "connection_lost"
             _log.warning("lost a batch", extra={"items": len(batch), "why": str(error)})
         finally:
+            self.in_flight_since = None
             if has_slot:
                 stream.script_slots.release()
             if frames is None:
                 self._has_failed = True
+                stream.gate.failed()
                 self._disconnect(lost=True)
                 stream.settle_without_answer(batch, by_queue, reason)
             else:
                 self._has_failed = False
                 self._backoff.reset()
+                stream.gate.answered()
                 self._last_exchange = now = stream.clock()
                 stream.settle(batch, by_queue, frames, now - started)
 

@@ -291,10 +291,12 @@ class SpecialCommands:
 
     def execute_whole(self, transaction: Transaction, wire: bytes) -> None:
         """Execute a transaction that came in one piece, with nothing unusual about it."""
-        block = TransactionBlock(self._writer, self._state.context, self._session, _EXEC_PLAN, transaction)
+        writer, context = self._writer, self._state.context
+        asked = writer.ask_transaction(transaction.queued, context)
+        block = TransactionBlock(writer, context, self._session, _EXEC_PLAN, transaction, asked=asked)
         block.head = encode.OK + encode.QUEUED * len(transaction.queued)
         block.wire = wire
-        self._session.submit(wire, block)
+        self._session.submit(b"".join([wire, *asked.wires]) if asked.wires else wire, block)
 
     def _execute_on_lane(self, plan: Plan, transaction: Transaction) -> bool:
         if not transaction.queued:
@@ -305,8 +307,9 @@ class SpecialCommands:
         if self._writer.subscriptions:
             finish = partial(self._finish, transaction)
         context = self._state.context
-        block = TransactionBlock(self._writer, context, self._session, plan, transaction, 0, finish)
-        self._session.submit(transaction.wire(), block)
+        asked = self._writer.ask_transaction(transaction.queued, context)
+        block = TransactionBlock(self._writer, context, self._session, plan, transaction, 0, finish, asked)
+        self._session.submit(b"".join([transaction.wire(), *asked.wires]), block)
         return True
 
     def _finish(self, transaction: Transaction, results: list[bytes]) -> list[bytes]:
@@ -334,6 +337,8 @@ class SpecialCommands:
             return self._send(request, plan)
         if self._lane.state is not LaneState.UP:
             return self._answer(encode.PRIMARY_UNREACHABLE)
+        if self._writer.mirrors:
+            self._writer.note(self._state.context, [(plan, request)])
         correct = partial(self._corrected, plan, request)
         call = CorrectedCall(self._writer, self._state.context, self._session, request, plan, correct)
         self._session.submit(request.raw, call)

@@ -5,24 +5,32 @@ shard (`dualkv.net.shard`). A shard is chosen by key, so that a key has one orde
 shards is a rendezvous: it enters all of them in one step, and their workers wait at it until one has
 applied it.
 
-Bounded in items (by queue) and in bytes; what finds no room is dropped and counted, and no client waits for
-it. All accounting is here.
+Bounded in items (by queue) and in bytes, and no client waits for it. What finds no room is counted and its
+keys are dirty (`dualkv.core.dirty`); so are those of all that fails, is lost, or is answered otherwise than
+expected. Writes to dirty keys are left to the copies of their states. All accounting is here.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import zlib
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
 import trio
 
 from dualkv.config import ProxyConfig
+from dualkv.core.copying import disturbs
+from dualkv.core.dialect import LEARNING, Dialect, learn
+from dualkv.core.dirty import DirtyKeys, DirtyReason, Key
+from dualkv.core.gate import Gate, GateState
+from dualkv.core.identity import Forgotten, Identity, identify
 from dualkv.core.ledger import DropReason, Queue
-from dualkv.core.mirror import StreamItem, error_of, size_bytes, write_error_reason
-from dualkv.core.scripts import ScriptCache
+from dualkv.core.mirror import StreamItem, differs, error_of, is_about_data, size_bytes, write_error_reason
+from dualkv.core.recent import RecentKeys
+from dualkv.core.translator import Translator
 from dualkv.net.backend import RedisBackend
 from dualkv.net.shard import Entry, Rendezvous, Shard
 from dualkv.observe.logs import RateLimit
@@ -48,6 +56,9 @@ class SecondaryStream:
             repeats an earlier one.
         at_end_of_step: Calls something when the current synchronous step is over.
         report_failure: Called with an exception that is a bug of ours; the worker goes on.
+        translator: Knows scripts, and is told what the secondary understands.
+        dirty: Where keys are remembered.
+        recent: The keys of the last writes.
     """
 
     def __init__(
@@ -59,8 +70,25 @@ class SecondaryStream:
         compare: Callable[[StreamItem, bytes], None],
         at_end_of_step: Callable[[Callable[[], None]], None],
         report_failure: Callable[[Exception], None],
+        translator: Translator,
+        dirty: DirtyKeys,
+        recent: RecentKeys,
     ) -> None:
         self.backend = backend
+        self.translator = translator
+        self.dirty = dirty
+        self._recent = recent
+        self.dialect: Dialect | None = None
+        """What the secondary understands; None: it has not been reached yet."""
+        self._identity: Identity | None = None
+        self.swaps = 0
+        """How often databases have been exchanged."""
+        self.under_way: set[Key] = set()
+        """Large keys of which a part has been copied and another part has not."""
+        self.copied_bytes = 0
+        """What copies of states that are queued or in flight take in memory."""
+        self.gate = Gate(config.secondary_timeout_seconds)
+        self._repairs = config.repair == "auto"
         self._paired_dbs = {config.backend_options(which).db: backend.options.db for which in _BOTH}
         self.clock = clock
         self.timeouts_seconds = {
@@ -68,11 +96,12 @@ class SecondaryStream:
             Queue.BLOCKING: config.secondary_timeout_seconds,
             Queue.SCRIPT: config.script_timeout_seconds,
             Queue.SHADOW: config.shadow_timeout_seconds,
+            Queue.COPY: config.secondary_timeout_seconds,
         }
         self.shortest_timeout_seconds = min(self.timeouts_seconds.values())
         self.read_timeout_seconds = config.read_timeout_seconds
         self._shed_after_seconds = config.shadow_timeout_seconds / 3
-        self.scripts = ScriptCache()
+        self.scripts = translator.scripts
         self.script_slots = trio.CapacityLimiter(config.script_concurrency)
         for queue, size in config.queue_sizes.items():
             metrics.queues[Queue(queue)].capacity = size
@@ -90,6 +119,8 @@ class SecondaryStream:
         self._shards = [Shard(self, capacity) for _ in range(config.shards)]
         self._drop_log = RateLimit(_DROP_LOG_SECONDS, clock)
         self._scope = trio.CancelScope()
+        self.wake_copier: Callable[[], None] = lambda: None
+        """Called when keys have become dirty."""
 
     def __repr__(self) -> str:
         total = self._metrics.total_ledger()
@@ -104,10 +135,182 @@ class SecondaryStream:
 
         The books are made at the end of the step, for all items of the step at once.
         """
+        if self.under_way:
+            items = [item for item in items if not self._disturbs_copies(item)]
+        if not self.gate.is_open:
+            items = [item for item in items if self._passes_gate(item)]
+        elif self.dirty:
+            items = [item for item in items if not self._is_deferred(item)]
+        if not items:
+            return
         self._offered += items
         if not self._commit_is_due:
             self._commit_is_due = True
             self._at_end_of_step(self._commit)
+
+    def _passes_gate(self, item: StreamItem) -> bool:
+        """Whether an item enters though writes do not flow; of the others the keys are remembered."""
+        if item.queue is Queue.COPY:
+            return True
+        if item.queue is Queue.SHADOW:
+            self._refuse(item, DropReason.SUSPENDED)
+            return False
+        keys = item.keys_by_db()
+        if keys is None and self.gate.state is GateState.OVERLOADED:
+            return True  # it has its place in the order: what is queued already comes before it
+        if not keys and keys is not None:
+            self._refuse(item, DropReason.SUSPENDED)
+            return False
+        state = self.gate.state
+        reason = DirtyReason.OVERLOAD if state is GateState.OVERLOADED else DirtyReason.UNREACHABLE
+        self._queues[item.queue].ledger.defer()
+        self._mark(item, reason)
+        return False
+
+    def _is_deferred(self, item: StreamItem) -> bool:
+        """Whether an item does not enter, since a key of it is dirty."""
+        if not self._is_spoiled(item):
+            return False
+        if item.queue is Queue.SHADOW:
+            self._refuse(item, DropReason.DIRTY_KEY)
+        else:
+            self._queues[item.queue].ledger.defer()
+        return True
+
+    def defers(self, item: StreamItem) -> bool:
+        """Whether an item that has been waiting is not sent: a key of it has become dirty meanwhile."""
+        if not self.dirty or not self._is_spoiled(item):
+            return False
+        if item.queue is Queue.SHADOW:
+            self.drop(item, DropReason.DIRTY_KEY)
+        else:
+            self._leave_queue(item)
+        return True
+
+    def _is_spoiled(self, item: StreamItem) -> bool:
+        """Whether an item would meet another state than on the primary; then its keys are copied instead."""
+        if item.queue is Queue.COPY:
+            return False
+        keys = item.keys_by_db()
+        if not keys or not any(key in self.dirty for key in keys):
+            return False
+        if item.queue is Queue.SHADOW:
+            return True
+        self.copy_now(keys)  # the other keys depend on the dirty one
+        if item.queue is Queue.SCRIPT and not self._names_its_keys(item):
+            item.check, item.part_checks = None, ()
+            return False  # for the keys that it does not name
+        return True
+
+    def _disturbs_copies(self, item: StreamItem) -> bool:
+        """Whether an item cannot be sent beside the chunks of a large key; then the copy begins anew."""
+        if item.queue is Queue.COPY:
+            return False
+        keys = item.keys_by_db()
+        concerned = self.under_way if keys is None else self.under_way.intersection(keys)
+        if not concerned:
+            return False
+        if item.queue is Queue.SHADOW:
+            self._refuse(item, DropReason.DIRTY_KEY)
+            return True
+        parts = item.parts or ((item.plan, item.request),)
+        if keys is not None and not any(disturbs(plan.spec.name) for plan, _ in parts):
+            item.check, item.part_checks = None, ()  # counts differ while elements are missing
+            return False
+        now = self.clock()
+        for key in concerned:
+            self.dirty.mark(key, DirtyReason.NOT_REPLAYABLE, now, is_urgent=True)
+        self.under_way -= concerned
+        self.wake_copier()
+        return False  # what depends on a dirty key is deferred next
+
+    def follow_swaps(self, item: StreamItem) -> None:
+        """Take note if an item has exchanged databases: their dirty keys go with them."""
+        for plan, request in item.parts or ((item.plan, item.request),):
+            if plan.spec.name == "SWAPDB":
+                self.swaps += 1
+                self.dirty.swap(int(request.args[1]), int(request.args[2]))
+                self.copy_now(self.under_way)
+                self.under_way.clear()
+
+    def copy_now(self, keys: Iterable[Key], *, is_unordered: bool = False) -> None:
+        """Copy the state of *keys* at the next position: that is the effect of what has just been executed.
+
+        Args:
+            keys: Which.
+            is_unordered: That happened beside the lane.
+        """
+        now = self.clock()
+        for key in keys:
+            self.dirty.mark(key, DirtyReason.NOT_REPLAYABLE, now, is_urgent=True, is_unordered=is_unordered)
+        self.wake_copier()
+
+    def mark_keys(
+        self, keys: Iterable[Key] | None, reason: DirtyReason, *, unordered_for_seconds: float = 0.0
+    ) -> None:
+        """Take note that *keys* may differ on the secondary.
+
+        Args:
+            keys: Which; None: nobody knows.
+            reason: Why.
+            unordered_for_seconds: So long it may go on happening; what was read before does not count.
+        """
+        if keys is None:
+            self.dirty.require_resync(f"a write that may touch any key: {reason.value}")
+        else:
+            now = self.clock()
+            for key in keys:
+                self.dirty.mark(
+                    key,
+                    reason,
+                    now,
+                    is_unordered=unordered_for_seconds > 0,
+                    not_before=now + unordered_for_seconds,
+                )
+        self.wake_copier()
+
+    def _mark(self, item: StreamItem, reason: DirtyReason) -> None:
+        """Take note that an item did not do what it should."""
+        if item.expected is not None or not is_about_data(item):
+            return None
+        keys = item.keys_by_db()
+        if keys is not None and item.queue is Queue.COPY:
+            for key in keys:
+                self.dirty.mark(key, reason, self.clock(), attempts=item.attempts + 1)
+            return self.wake_copier()
+        self.mark_keys(keys, reason)
+        if item.queue is Queue.SCRIPT and reason is not DirtyReason.FAILED and not self._names_its_keys(item):
+            self.dirty.require_resync(f"a script that may write keys it does not name: {reason.value}")
+
+    def _names_its_keys(self, item: StreamItem) -> bool:
+        return all(
+            self.scripts.facts(plan.spec.name, request.args).names_its_keys
+            for plan, request in item.parts or ((item.plan, item.request),)
+            if plan.queue is Queue.SCRIPT
+        )
+
+    def introduced(self, replies: list[bytes]) -> None:
+        """Take note of what the secondary says of itself on a new connection."""
+        self.dialect = learn(replies[: len(LEARNING)])
+        self.translator.speak(self.dialect)
+        before, self._identity = self._identity, identify(replies[len(LEARNING) :])
+        self.gate.answered()
+        self.came_back(self.backend.name, self._identity.forgotten_since(before))
+        self.wake_copier()
+
+    def came_back(self, backend: str, forgotten: Forgotten) -> None:
+        """Take note of what a store may have lost when it came back."""
+        if forgotten is Forgotten.NOTHING:
+            return
+        _log.warning(
+            "a store came back as another process", extra={"backend": backend, "lost": forgotten.value}
+        )
+        if forgotten is Forgotten.ANYTHING:
+            self.dirty.require_resync(f"{backend} came back without its data, or older")
+        keys, is_all = self._recent.since_window(self.clock())
+        self.mark_keys(keys, DirtyReason.RESTARTED)
+        if not is_all:
+            self.dirty.require_resync(f"{backend} came back, and not all of its last writes are known")
 
     def _commit(self) -> None:
         """Admit what was offered in this step, and hand it over."""
@@ -121,6 +324,22 @@ class SecondaryStream:
             self._shards[0].enter([*offered])
         else:
             self._enter_by_key(offered)
+        self._measure()
+
+    def _measure(self) -> None:
+        """Look at how full the stream is; if it is too full, leave what waits to copies of the keys."""
+        was_open = self.gate.is_open
+        waiting = self._queues[Queue.WRITE].ledger.queued
+        if not was_open and self._repairs:
+            waiting += len(self.dirty)
+        fullness = max(waiting / self._queues[Queue.WRITE].capacity, self._bytes / self._max_bytes)
+        self.gate.measure(fullness, self.oldest_age_seconds())
+        if was_open and not self.gate.is_open:
+            _log.warning("the secondary is slower than the writers: keys are copied instead")
+            for shard in self._shards:
+                shard.coalesce()
+        elif not was_open and self.gate.is_open:
+            _log.info("writes flow again")
 
     def _admit(self, items: list[StreamItem]) -> bool:
         """Enter items into the books if there is room for all of them."""
@@ -135,18 +354,20 @@ class SecondaryStream:
         for queue, count in by_queue.items():
             self._queues[queue].ledger.offer(count)
         self._bytes += size
-        if Queue.SCRIPT in by_queue:
-            for item in items:
-                self.scripts.learn(item)
+        if Queue.COPY in by_queue:
+            self.copied_bytes += size_bytes(item for item in items if item.queue is Queue.COPY)
         return True
 
     def _admit_or_refuse(self, item: StreamItem) -> bool:
         if self._admit([item]):
             return True
-        reason = DropReason.SHUTDOWN if self.is_closing else DropReason.QUEUE_FULL
+        self._refuse(item, DropReason.SHUTDOWN if self.is_closing else DropReason.QUEUE_FULL)
+        self._mark(item, DirtyReason.DROPPED)
+        return False
+
+    def _refuse(self, item: StreamItem, reason: DropReason) -> None:
         self._queues[item.queue].ledger.refuse(reason)
         self._note_drop(item, reason)
-        return False
 
     def _enter_by_key(self, items: list[StreamItem]) -> None:
         entries: list[list[Entry]] = [[] for _ in self._shards]
@@ -175,7 +396,19 @@ class SecondaryStream:
         """Drop an item that was waiting."""
         self._queues[item.queue].ledger.drop_queued(reason)
         self._bytes -= size_bytes([item])
+        if item.queue is Queue.COPY:
+            self.copied_bytes -= size_bytes([item])
         self._note_drop(item, reason)
+        self._mark(item, DirtyReason.DROPPED)
+
+    def defer(self, item: StreamItem) -> None:
+        """Leave an item that was waiting to the copies of its keys."""
+        self._leave_queue(item)
+        self._mark(item, DirtyReason.OVERLOAD)
+
+    def _leave_queue(self, item: StreamItem) -> None:
+        self._queues[item.queue].ledger.defer_queued()
+        self._bytes -= size_bytes([item])
 
     def _note_drop(self, item: StreamItem, reason: DropReason) -> None:
         if item.queue is Queue.SHADOW:
@@ -226,13 +459,20 @@ class SecondaryStream:
             by_command[index].sum_seconds += seconds * count
         failed: Counter[Queue] = Counter()
         matches = 0
+        marked = self.dirty.marked.total()
         try:
             for item, frame in zip(batch, frames, strict=True):
                 if item.expected is None:
+                    if self.dirty.marked.total() != marked:  # by an item before it in this batch
+                        self._is_spoiled(item)
                     if (error := error_of(item, frame)) is not None:
                         failed[item.queue] += 1
                         by_command[item.plan.index].errors += 1
                         self._metrics.secondary_write_errors[item.plan.index, write_error_reason(error)] += 1
+                        self._mark(item, DirtyReason.FAILED)
+                    elif (item.check is not None or item.part_checks) and differs(item, frame):
+                        self._metrics.write_replies_differed += 1
+                        self._mark(item, DirtyReason.REPLY_DIFFERED)
                 elif frame == item.expected and not item.attempt:
                     matches += 1
                 else:
@@ -246,6 +486,7 @@ class SecondaryStream:
         for item in batch:
             if item.expected is None:
                 self._metrics.secondary_write_errors[item.plan.index, reason] += 1
+                self._mark(item, DirtyReason.AMBIGUOUS)
             else:
                 self._metrics.shadow_read_errors += 1
                 self._metrics.shadow_inconclusive[reason] += 1
@@ -258,6 +499,11 @@ class SecondaryStream:
             counters.ledger.apply(count - failed[queue])
             counters.active_workers -= 1
         self._bytes -= size_bytes(batch)
+        if Queue.COPY in by_queue:
+            self.copied_bytes -= size_bytes(item for item in batch if item.queue is Queue.COPY)
+            self.wake_copier()
+        if not self.gate.is_open:
+            self._measure()
 
     # --- looking at it
 
@@ -265,6 +511,17 @@ class SecondaryStream:
         """Return how long the item that has waited longest has been waiting."""
         offers = [offered_at for shard in self._shards if (offered_at := shard.oldest_offer) is not None]
         return max(0.0, self.clock() - min(offers)) if offers else 0.0
+
+    def oldest_unsettled(self) -> float:
+        """Return when the oldest item was offered that is queued or in flight; infinity if there is none."""
+        offers = [
+            offered_at
+            for shard in self._shards
+            for offered_at in (shard.oldest_offer, shard.in_flight_since)
+            if offered_at is not None
+        ]
+        offers += [item.offered_at for item in self._offered[:1]]
+        return min(offers, default=math.inf)
 
     @property
     def waiting_bytes(self) -> int:

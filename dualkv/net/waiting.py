@@ -6,16 +6,17 @@ write enters the secondary stream, a read becomes a shadow read with the reply t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
 from dualkv.core.context import Context
 from dualkv.core.ledger import Queue
-from dualkv.core.mirror import StreamItem, transaction_item
+from dualkv.core.mirror import StreamItem
 from dualkv.core.routing import Plan
 from dualkv.core.transaction import Transaction
+from dualkv.core.translator import NOT_ASKED, Asked
 from dualkv.errors import ConnectionLost
 from dualkv.observe.metrics import bucket_of
 from dualkv.resp.encode import OUTCOME_UNKNOWN, array
@@ -25,7 +26,18 @@ from dualkv.resp.requests import Request
 if TYPE_CHECKING:
     from dualkv.net.writer import DualWriter
 
-__all__ = ["Barrier", "Call", "ClientBatch", "CorrectedCall", "Receiver", "SingleCall", "TransactionBlock"]
+__all__ = [
+    "AskingBatch",
+    "Attempt",
+    "Barrier",
+    "Call",
+    "ClientBatch",
+    "CorrectedCall",
+    "PositionedCall",
+    "Receiver",
+    "SingleCall",
+    "TransactionBlock",
+]
 
 _ARRAY: Final = b"*~%>"
 _ERROR: Final = frozenset(b"-!")
@@ -49,7 +61,15 @@ class _Timed:
         self._attempt = attempt
         self._sent_at = writer.clock()
 
-    def _book(self, plan: Plan, request: Request, frame: bytes, now: float) -> None:
+    def _book(
+        self,
+        plan: Plan,
+        request: Request,
+        frame: bytes,
+        now: float,
+        asked: Asked = NOT_ASKED,
+        answers: Sequence[bytes] = (),
+    ) -> None:
         """Count one reply, and mirror or shadow its request."""
         writer = self._writer
         counters = writer.answering.by_command[plan.index]
@@ -58,14 +78,15 @@ class _Timed:
         counters.sum_seconds += elapsed
         if is_error(frame):
             writer.count_error(plan, counters)
-        elif writer.stream is not None:
-            if plan.queue is not None:
-                item = StreamItem(plan, plan.queue, request, now, self._context)
-            elif plan.comparator is not None and writer.shadows:
-                item = StreamItem(plan, Queue.SHADOW, request, now, self._context, frame, self._attempt)
-            else:
-                return
-            writer.stream.offer([item])
+        if writer.stream is None:
+            return
+        if plan.queue is not None:
+            if not is_error(frame) or plan.queue is Queue.SCRIPT:
+                writer.mirror(plan, request, frame, now, self._context, asked, answers)
+        elif plan.comparator is not None and writer.shadows and not is_error(frame):
+            writer.stream.offer(
+                [StreamItem(plan, Queue.SHADOW, request, now, self._context, frame, self._attempt)]
+            )
 
 
 class ClientBatch(_Timed):
@@ -121,24 +142,100 @@ class ClientBatch(_Timed):
     def _mirror(self, plans: list[Plan], requests: list[Request], frames: list[bytes], now: float) -> None:
         """Put what was executed into the secondary stream."""
         writer = self._writer
+        stream, translator = writer.stream, writer.translator
+        assert stream is not None
+        is_plain, is_checked, expiry = translator.is_plain, translator.is_checked, translator.expiry
         shadows, context = writer.shadows, self._context
         items: list[StreamItem] = []
         for plan, request, frame in zip(plans, requests, frames, strict=False):
-            if frame[0] in _ERROR:
-                continue
             if plan.queue is not None:
-                items.append(StreamItem(plan, plan.queue, request, now, context))
-            elif shadows and plan.comparator is not None:
+                args = request.args
+                if frame[0] in _ERROR:
+                    if plan.queue is not Queue.SCRIPT:
+                        continue
+                elif is_plain[plan.index] or (plan.is_set and len(args) == 3):
+                    if expiry:
+                        expiry.forget((context.db, args[1]))
+                    check = frame if is_checked[plan.index] else None
+                    items.append(
+                        StreamItem(plan, plan.queue, request, now, context, None, 0, 1, (), False, check)
+                    )
+                    continue
+                if items:
+                    stream.offer(items)
+                    items = []
+                writer.mirror(plan, request, frame, now, context)
+            elif shadows and plan.comparator is not None and frame[0] not in _ERROR:
                 items.append(StreamItem(plan, Queue.SHADOW, request, now, context, frame))
         if items:
-            assert writer.stream is not None
-            writer.stream.offer(items)
+            stream.offer(items)
 
     def on_lost(self) -> None:
         """Tell the client that the outcome of each missing command is unknown."""
         missing, self.missing = self.missing, 0
-        self._writer.metrics.primary_outcomes_unknown += missing
+        self._writer.lost(self._context, zip(self._plans[-missing:], self._requests[-missing:], strict=True))
         self._receiver.replied(missing, OUTCOME_UNKNOWN * missing + self.trailer)
+
+
+class AskingBatch(ClientBatch):
+    """Commands of one client with questions directly behind some of them.
+
+    The answers belong to the effects of their command, and no client sees them.
+    """
+
+    __slots__ = ("_arrived", "_asked", "_done")
+
+    def __init__(
+        self,
+        writer: DualWriter,
+        context: Context,
+        receiver: Receiver,
+        requests: list[Request],
+        plans: list[Plan],
+        asked: list[Asked],
+    ) -> None:
+        super().__init__(writer, context, receiver, requests, plans)
+        self._asked = asked
+        self._arrived: list[bytes] = []
+        self._done = 0
+        self.missing += sum(len(one.wires) for one in asked)
+
+    def on_replies(self, frames: list[bytes], now: float) -> None:
+        """Book each command whose answers are there too, then pass the replies on in one piece."""
+        self.missing -= len(frames)
+        arrived = self._arrived
+        arrived += frames
+        replies: list[bytes] = []
+        first, position = self._done, 0
+        while self._done < len(self._plans):
+            asked = self._asked[self._done]
+            end = position + 1 + len(asked.wires)
+            if end > len(arrived):
+                break
+            plan, request, frame = self._plans[self._done], self._requests[self._done], arrived[position]
+            if asked.wires and frame[0] not in _ERROR:
+                self._writer.mirror(
+                    plan, request, frame, now, self._context, asked, arrived[position + 1 : end]
+                )
+            else:
+                self._mirror([plan], [request], [frame], now)
+            replies.append(frame)
+            position = end
+            self._done += 1
+        del arrived[:position]
+        if not replies:
+            return
+        self._count(self._plans[first : self._done], replies, now - self._sent_at)
+        count = len(replies)
+        if self._done == len(self._plans) and self.trailer:
+            replies.append(self.trailer)
+        self._receiver.replied(count, b"".join(replies))
+
+    def on_lost(self) -> None:
+        """Tell the client that the outcome of each missing command is unknown."""
+        self.missing = len(self._plans) - self._done
+        if self.missing:
+            super().on_lost()
 
 
 class CorrectedCall(ClientBatch):
@@ -172,11 +269,14 @@ class TransactionBlock(_Timed):
         receiver: Who gets the reply.
         exec_plan: The plan of EXEC.
         transaction: What is executed.
-        behind: Replies that follow EXEC's and concern nobody.
+        behind: Replies that follow EXEC's and the answers, and concern nobody.
         finish: Puts local answers among the results; None if there are none.
+        asked: The questions that follow EXEC directly.
     """
 
     __slots__ = (
+        "_answers",
+        "_asked",
         "_behind",
         "_exec_plan",
         "_finish",
@@ -198,12 +298,15 @@ class TransactionBlock(_Timed):
         transaction: Transaction,
         behind: int = 0,
         finish: Callable[[list[bytes]], list[bytes]] | None = None,
+        asked: Asked = NOT_ASKED,
     ) -> None:
         super().__init__(writer, context)
         self._receiver = receiver
         self._exec_plan = exec_plan
         self._transaction = transaction
-        self._behind = behind
+        self._asked = asked
+        self._answers: list[bytes] = []
+        self._behind = behind = behind + len(asked.wires)
         self._finish = finish
         self._result = b""
         self.head = b""
@@ -216,21 +319,24 @@ class TransactionBlock(_Timed):
     def on_replies(self, frames: list[bytes], now: float) -> None:
         """Wait for EXEC's reply and what is behind it; then book the commands by its elements."""
         position = self.missing - 1 - self._behind
-        if 0 <= position < len(frames):
-            self._result = frames[position]
+        if position < len(frames):
+            if position >= 0:
+                self._result = frames[position]
+            self._answers += frames[max(position + 1, 0) :]
         self.missing -= len(frames)
         if self.missing:
             return
-        self._receiver.replied(1, self.head + self.settle(self._result, now) + self.trailer)
+        self._receiver.replied(1, self.head + self.settle(self._result, now, self._answers) + self.trailer)
 
-    def settle(self, result: bytes, now: float) -> bytes:
+    def settle(self, result: bytes, now: float, answers: Sequence[bytes] = ()) -> bytes:
         """Book and mirror what EXEC answered; return what the client gets."""
         self._book(self._exec_plan, EXEC_REQUEST, result, now)
         if result[0] not in _ARRAY or is_null(result):
             return result
         writer, queued = self._writer, self._transaction.queued
+        stream = writer.stream
         results = None
-        if self._finish is not None or b"\r\n-" in result or b"\r\n!" in result:  # else nothing has failed
+        if self._finish is not None or stream is not None or b"\r\n-" in result or b"\r\n!" in result:
             results = elements_of(result)
         by_command = writer.answering.by_command
         for plan, _ in queued:
@@ -238,15 +344,16 @@ class TransactionBlock(_Timed):
         for (plan, _), element in zip(queued, results or (), strict=False):
             if is_error(element):
                 writer.count_error(plan, by_command[plan.index])
-        if writer.stream is not None:
-            item = transaction_item(self._exec_plan, queued, results, now, self._context, self.wire)
-            if item is not None:
-                writer.stream.offer([item])
+        if stream is not None:
+            translation = writer.translator.translate_transaction(
+                self._exec_plan, queued, results, now, self._context, self.wire, self._asked, answers
+            )
+            writer.enter(translation)
         return result if self._finish is None else array(self._finish(results or []))
 
     def on_lost(self) -> None:
         """Tell the client that the outcome is unknown."""
-        self._writer.metrics.primary_outcomes_unknown += 1
+        self._writer.lost(self._context, self._transaction.queued)
         self._receiver.replied(1, self.head + OUTCOME_UNKNOWN + self.trailer)
 
 
@@ -286,6 +393,41 @@ class Call:
         return self._frames
 
 
+class PositionedCall(Call):
+    """Requests of one piece, whose replies mean something at their position.
+
+    Args:
+        missing: How many there are.
+        take: Called with all replies, at the position of the last one; what it raises reaches the task.
+    """
+
+    __slots__ = ("_error", "_take")
+
+    def __init__(self, missing: int, take: Callable[[list[bytes], float], None]) -> None:
+        super().__init__(missing)
+        self._take = take
+        self._error: Exception | None = None
+
+    def on_replies(self, frames: list[bytes], now: float) -> None:
+        """Take replies; when all are there, that is the position."""
+        self.missing -= len(frames)
+        self._frames += frames
+        if self.missing:
+            return
+        try:
+            self._take(self._frames, now)
+        except Exception as error:  # noqa: BLE001 - it is the task's, not the lane's
+            self._error = error
+        self._done.set()
+
+    async def wait(self) -> list[bytes]:
+        """Return the raw replies; raises as `Call.wait` does."""
+        frames = await super().wait()
+        if self._error is not None:
+            raise self._error
+        return frames
+
+
 class Barrier:
     """A ``PING`` on the lane: its reply proves that all replies to what was sent before have been seen."""
 
@@ -308,28 +450,38 @@ class Barrier:
 class SingleCall(_Timed):
     """One command whose reply a task waits for."""
 
-    __slots__ = ("_done", "_frame", "_plan", "missing", "request")
+    __slots__ = ("_arrived", "_asked", "_done", "_frame", "_plan", "missing", "request")
 
     def __init__(
-        self, writer: DualWriter, context: Context, plan: Plan, request: Request, attempt: int = 0
+        self,
+        writer: DualWriter,
+        context: Context,
+        plan: Plan,
+        request: Request,
+        attempt: int = 0,
+        asked: Asked = NOT_ASKED,
     ) -> None:
         super().__init__(writer, context, attempt)
         self._plan = plan
         self.request = request
+        self._asked = asked
+        self._arrived: list[bytes] = []
         self._done = trio.Event()
         self._frame: bytes | None = None
-        self.missing = 1
+        self.missing = 1 + len(asked.wires)
 
     def on_replies(self, frames: list[bytes], now: float) -> None:
-        """Book the reply and wake the task."""
-        self.missing = 0
-        self._frame = frames[0]
-        self._book(self._plan, self.request, frames[0], now)
-        self._done.set()
+        """Book the reply, once all answers are there too, and wake the task."""
+        self.missing -= len(frames)
+        self._arrived += frames
+        if not self.missing:
+            self._frame, *answers = self._arrived
+            self._book(self._plan, self.request, self._frame, now, self._asked, answers)
+            self._done.set()
 
     def on_lost(self) -> None:
         """Wake the task without a reply."""
-        self._writer.metrics.primary_outcomes_unknown += 1
+        self._writer.lost(self._context, [(self._plan, self.request)])
         self._done.set()
 
     async def wait_reply(self) -> bytes:
@@ -342,3 +494,31 @@ class SingleCall(_Timed):
         if self._frame is None:
             raise ConnectionLost("the lane to the primary was lost: the outcome is unknown")
         return self._frame
+
+
+class Attempt(SingleCall):
+    """A blocking command in a transaction of its own, where nothing blocks; a task waits for its reply."""
+
+    __slots__ = ()
+
+    def __init__(
+        self, writer: DualWriter, context: Context, plan: Plan, request: Request, asked: Asked
+    ) -> None:
+        super().__init__(writer, context, plan, request, asked=asked)
+        self.missing += 2
+
+    def on_replies(self, frames: list[bytes], now: float) -> None:
+        """Unwrap the reply; what got nothing was no command yet."""
+        self.missing -= len(frames)
+        self._arrived += frames
+        if self.missing:
+            return
+        _, queued, result, *answers = self._arrived
+        self._frame = queued if is_error(queued) else result if is_error(result) else elements_of(result)[0]
+        if not is_null(self._frame):
+            self._book(self._plan, self.request, self._frame, now, self._asked, answers)
+        elif self._plan.spec.name == "XREADGROUP" and self._writer.mirrors:  # its consumer exists from now on
+            self._writer.mirror(
+                self._plan, self.request, self._frame, now, self._context, self._asked, answers
+            )
+        self._done.set()

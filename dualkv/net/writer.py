@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -21,33 +23,53 @@ from dualkv.commands.keys import keys_of
 from dualkv.config import ProxyConfig
 from dualkv.core.auth import users_from
 from dualkv.core.context import Context
+from dualkv.core.dialect import LEARNING, learn
+from dualkv.core.dirty import DirtyKeys, DirtyReason
 from dualkv.core.fence import KeyFence
-from dualkv.core.mirror import StreamItem
+from dualkv.core.identity import IDENTIFYING, Identity, identify
+from dualkv.core.ledger import Queue
+from dualkv.core.mirror import NOT_DATA, StreamItem, keys_by_db
 from dualkv.core.modes import mode_plan
+from dualkv.core.primary_time import PrimaryTime
+from dualkv.core.recent import RecentKeys
 from dualkv.core.routing import Plan, Route, plan_of
 from dualkv.core.session import SessionState
+from dualkv.core.translator import NOT_ASKED, Asked, Translation, Translator
 from dualkv.core.vocabulary import Vocabulary
 from dualkv.errors import BackendUnavailable, ConnectionLost
 from dualkv.net.backend import RedisBackend
+from dualkv.net.copier import Copier
 from dualkv.net.hub import ReadinessHub
+from dualkv.net.journal import Fsync, Journal
 from dualkv.net.lane import Lane, LaneState
 from dualkv.net.lease import LeasePool
 from dualkv.net.operations import ClientOperations
 from dualkv.net.pubsub import SubscriptionPool
+from dualkv.net.resync import Resync
 from dualkv.net.shadow import ShadowReader
 from dualkv.net.stream import SecondaryStream
-from dualkv.net.waiting import SingleCall
+from dualkv.net.waiting import Barrier, PositionedCall, SingleCall
 from dualkv.observe.metrics import CommandCounters, ProxyMetrics
 from dualkv.observe.reports import DivergenceReports
 from dualkv.observe.sentry import SentryReporter
-from dualkv.resp.encode import command
-from dualkv.resp.replies import is_error
+from dualkv.resp.encode import command, pack
+from dualkv.resp.replies import is_error, value_of
 from dualkv.resp.requests import Request
 
 if TYPE_CHECKING:
     from dualkv.net.session import ClientSession
 
 __all__ = ["DualWriter", "open_writer"]
+
+_INTRODUCTION: Final = tuple(map(pack, (*LEARNING, *IDENTIFYING)))
+_SAYS_NOTHING: Final = (b"-ERR\r\n",) * len(LEARNING)
+
+_TIME_SECONDS: Final = 5.0
+"""How often the primary is asked for its time."""
+_SETTLING_SECONDS: Final = 0.05
+
+_LATE_SECONDS: Final = 1.0
+"""So long after a connection broke the primary may still execute what it had received."""
 
 _log = logging.getLogger("dualkv.writer")
 
@@ -80,11 +102,15 @@ class DualWriter:
         self.secondary = self._backend(plan.follows) if plan.follows else None
         self.answering = self.metrics.backends[self.primary.name]
         self.shadows = plan.shadows
+        self.journal: Journal | None = None
         self.hub = ReadinessHub()
         self.own_context = Context(db=self.primary.options.db)
         """Where dualkv's own requests on the lane are executed."""
         self.vocabulary = Vocabulary()
-        self.lane = Lane(self.primary, self.hub, self.answering.pool, clock, self.vocabulary.forget)
+        self.lane = Lane(
+            self.primary, self.hub, self.answering.pool, clock, _INTRODUCTION if plan.follows else (),
+            self._primary_connected, self.write_journal,
+        )  # fmt: skip
         self.leases = LeasePool(self.primary, self.lane.logins)
         self.fence = KeyFence()
         self.subscriptions = SubscriptionPool(self.primary, self.hub, self.lane.logins)
@@ -94,12 +120,26 @@ class DualWriter:
         self._sentry = sentry or SentryReporter.start("", clock)
         reports = DivergenceReports(self.metrics, self._sentry, clock)
         self.shadow_reader = ShadowReader(self.metrics, reports, self._reread, clock)
+        self.time = PrimaryTime((time.time() - clock()) * 1000)
+        self.translator = Translator(self.time, config.secondary_timeout_seconds)
+        self.dirty = DirtyKeys(config.dirty_keys, config.dirty_bytes)
+        self.recent = RecentKeys(config.recent_window_seconds)
+        self.primary_dialect = learn(_SAYS_NOTHING)
+        """What the primary understands; as told by the newest connection."""
+        self._primary_identity: Identity | None = None
         self.stream: SecondaryStream | None = None
+        self.copier: Copier | None = None
+        self.resync: Resync | None = None
         if self.secondary is not None:
             self.stream = SecondaryStream(
                 self.secondary, config, self.metrics, clock, self.shadow_reader.compare,
-                self.hub.at_end_of_round, self._report_failure,
+                self.hub.at_end_of_round, self.report_failure, self.translator, self.dirty, self.recent,
             )  # fmt: skip
+            self.copier = Copier(self, self.stream)
+            self.resync = Resync(self, self.stream, self.copier, self.metrics.resync)
+            self.metrics.dirty, self.metrics.gate = self.dirty, self.stream.gate
+            self.metrics.not_holdable = self.translator.not_holdable
+        self._beside: dict[object, tuple[tuple[int, bytes], ...]] = {}
         self._closing = trio.Event()
 
     def __repr__(self) -> str:
@@ -109,7 +149,8 @@ class DualWriter:
         options = self.config.backend_options(which)
         return RedisBackend(options, self.metrics.backends[options.name].pool, self.clock)
 
-    def _report_failure(self, error: Exception) -> None:
+    def report_failure(self, error: Exception) -> None:
+        """Report a bug of ours in a task that goes on."""
         _log.error("worker failed", exc_info=error)
         self._sentry.capture_exception(error, "worker")
 
@@ -185,10 +226,15 @@ class DualWriter:
             raise ValueError(f"{plan.spec.name} cannot be sent on the shared lane")
         if await self.wait_lane() is not LaneState.UP:
             raise BackendUnavailable(self.primary.last_error or "the primary cannot be reached")
-        await self._wait_free(keys_of(plan.spec, encoded))
+        await self.wait_free(keys_of(plan.spec, encoded))
         context = context or self.own_context
-        call = SingleCall(self, context, plan, Request(encoded, command(*encoded)))
-        self.lane.submit(call.request.raw, call, context)
+        request = Request(encoded, command(*encoded))
+        asked = NOT_ASKED
+        if self.mirrors:
+            self.note(context, [(plan, request)])
+            asked = self.ask(plan, request, context)
+        call = SingleCall(self, context, plan, request, asked=asked)
+        self.lane.submit(b"".join([request.raw, *asked.wires]), call, context)
         return await call.wait_reply()
 
     @property
@@ -210,17 +256,193 @@ class DualWriter:
     async def raise_fence(self, keys: tuple[bytes, ...] | None) -> None:
         """Fence *keys* (None: all) as soon as nobody else does; `lower_fence` takes it back."""
         while not self.fence.try_raise(keys):
-            await self._wait_free(keys)
+            await self.wait_free(keys)
 
     def lower_fence(self, keys: tuple[bytes, ...] | None) -> None:
         """Let commands on *keys* through again."""
         self.fence.lower(keys)
 
-    async def _wait_free(self, keys: tuple[bytes, ...] | None) -> None:
+    async def wait_free(self, keys: Sequence[bytes] | None) -> None:
+        """Return when none of *keys* (None: of all) is fenced."""
         while self.fence.blocks(keys):
             free = trio.Event()
             self.fence.when_free(keys, free.set)
             await free.wait()
+
+    # --- mirroring
+
+    def _primary_connected(self, replies: list[bytes]) -> None:
+        """A connection to the primary is new: it may be another one than it was, and have lost something."""
+        self.vocabulary.forget()
+        self.translator.expiry.clear()
+        self.time.forget()
+        if self.stream is None:
+            return
+        self.primary_dialect = learn(replies[: len(LEARNING)])
+        self.translator.has_pexpiretime = self.primary_dialect.has("PEXPIRETIME")
+        before, self._primary_identity = self._primary_identity, identify(replies[len(LEARNING) :])
+        self.stream.came_back(self.primary.name, self._primary_identity.forgotten_since(before))
+        self.stream.wake_copier()
+
+    @property
+    def mirrors(self) -> bool:
+        """Whether writes go to another store too."""
+        return self.stream is not None
+
+    def note(self, context: Context, commands: Iterable[tuple[Plan, Request]]) -> None:
+        """Remember the keys of writes that are about to be sent: the end of a process may lose them."""
+        now = self.clock()
+        db = context.db
+        keys: list[bytes] = []
+        for plan, request in commands:
+            if plan.queue is None:
+                continue
+            if plan.is_set:
+                keys.append(request.args[1])
+                continue
+            found = keys_of(plan.spec, request.args)
+            if found is not None:
+                keys += found
+            elif plan.spec.name not in NOT_DATA:
+                self.recent.note_everything(now)
+                if self.journal is not None:
+                    self.journal.note_everything()
+        if keys:
+            self.recent.note(db, keys, now)
+            if self.journal is not None:
+                self.journal.note(db, keys)
+
+    def write_journal(self) -> None:
+        """Have on disk what was noted: its commands are about to leave."""
+        if self.journal is not None:
+            self.journal.write()
+
+    @contextmanager
+    def writing_beside(self, context: Context, commands: Iterable[tuple[Plan, Request]]) -> Iterator[None]:
+        """Commands are executed beside the lane: until they are answered their keys are not settled."""
+        token = object()
+        self._beside[token] = tuple(
+            key
+            for plan, request in commands
+            if plan.queue is not None
+            for key in keys_by_db(plan, request.args, context.db) or ()
+        )
+        self.write_journal()
+        try:
+            yield
+        finally:
+            del self._beside[token]
+
+    def open_journal(self) -> None:
+        """Take the journal's directory, if there is to be one; what an earlier process left is dirty.
+
+        Raises:
+            ConfigError: It cannot be used.
+        """
+        if not self.config.journal_dir or self.stream is None:
+            return
+        directory = Path(self.config.journal_dir)
+        fsync: Fsync = self.config.journal_fsync  # type: ignore[assignment] # checked by the settings
+        self.journal = Journal(directory, fsync, self.config.journal_bytes, self.clock)
+        recovery = self.journal.open()
+        self.stream.mark_keys(recovery.keys, DirtyReason.JOURNAL)
+        for reason in recovery.reasons:
+            self.dirty.require_resync(reason)
+        assert self.resync is not None
+        if not recovery.must_resync:
+            self.resync.resume(self.journal.load_state("resync"))
+
+    async def _settled(self) -> None:
+        """Return when all that was noted before is on the secondary, or its keys are dirty."""
+        assert self.stream is not None
+        if self.lane.state is LaneState.UP:
+            passed = trio.Event()
+            self.lane.submit(command("PING"), Barrier(passed.set), self.own_context)
+            await passed.wait()
+        now = self.clock()
+        while self.stream.oldest_unsettled() <= now:  # noqa: ASYNC110 - it tells nobody
+            await trio.sleep(_SETTLING_SECONDS)
+
+    def _left(self) -> list[tuple[int, bytes]] | None:
+        """Return the keys that may differ now; None: nobody knows which."""
+        if self.dirty.needs_resync is not None:
+            return None
+        return [*self.dirty, *(key for keys in self._beside.values() for key in keys)]
+
+    async def _keep_time(self) -> None:
+        """Ask the primary for its time, now and then."""
+        while True:
+            if self.lane.state is LaneState.UP:
+                sent = self.clock()
+                call = PositionedCall(1, partial(self._told_time, sent))
+                self.lane.submit(command("TIME"), call, self.own_context)
+                with suppress(ConnectionLost):
+                    await call.wait()
+            else:
+                await self.wait_lane()
+            await trio.sleep(_TIME_SECONDS if self.time.is_known else _SETTLING_SECONDS)
+
+    def _told_time(self, sent: float, frames: list[bytes], now: float) -> None:
+        if not is_error(frames[0]):
+            seconds, microseconds = map(int, value_of(frames[0]))
+            self.time.observe(sent, now, seconds * 1000 + microseconds / 1000)
+
+    def ask(self, plan: Plan, request: Request, context: Context) -> Asked:
+        """Return what to ask behind a command."""
+        stream = self.stream
+        if not plan.may_ask or stream is None or not stream.gate.is_open:
+            return NOT_ASKED
+        return self.translator.ask(plan, request.args, context.db, self.clock())
+
+    def ask_transaction(self, queued: Sequence[tuple[Plan, Request]], context: Context) -> Asked:
+        """Take note of what a transaction will write; return what to ask behind its EXEC."""
+        stream = self.stream
+        if stream is None:
+            return NOT_ASKED
+        self.note(context, queued)
+        if not stream.gate.is_open or not any(plan.may_ask for plan, _ in queued):
+            return NOT_ASKED
+        return self.translator.ask_transaction(queued, context.db, self.clock())
+
+    def mirror(
+        self,
+        plan: Plan,
+        request: Request,
+        frame: bytes,
+        now: float,
+        context: Context,
+        asked: Asked = NOT_ASKED,
+        answers: Sequence[bytes] = (),
+    ) -> None:
+        """Let a command that the primary has executed enter the stream."""
+        stream = self.stream
+        assert stream is not None
+        assert plan.queue is not None
+        if not stream.gate.is_open and plan.queue is not Queue.SCRIPT:
+            self.translator.forget(plan, request.args, context.db)
+            stream.offer([StreamItem(plan, plan.queue, request, now, context)])
+        else:
+            self.enter(self.translator.translate(plan, request, frame, now, context, asked, answers))
+
+    def enter(self, translation: Translation) -> None:
+        """Let enter what was executed at this position."""
+        assert self.stream is not None
+        if translation.item is not None:
+            self.stream.offer([translation.item])
+            self.stream.follow_swaps(translation.item)
+        if translation.copies:
+            self.stream.copy_now(translation.copies)
+
+    def lost(self, context: Context, commands: Iterable[tuple[Plan, Request]]) -> None:
+        """Take note of commands whose outcome nobody knows."""
+        stream = self.stream
+        for plan, request in commands:
+            self.metrics.primary_outcomes_unknown += 1
+            if stream is None or plan.queue is None or plan.spec.name in NOT_DATA:
+                continue
+            self.translator.forget(plan, request.args, context.db)
+            keys = keys_by_db(plan, request.args, context.db)
+            stream.mark_keys(keys, DirtyReason.AMBIGUOUS, unordered_for_seconds=_LATE_SECONDS)
 
     # --- for what waits on the lane
 
@@ -234,7 +456,7 @@ class DualWriter:
 
     async def _reread(self, item: StreamItem) -> None:
         """Read again what differed, and compare again at the new position."""
-        await self._wait_free(item.keys())
+        await self.wait_free(item.keys())
         if self.lane.state is not LaneState.UP:
             self.metrics.shadow_inconclusive["primary_unreachable"] += 1
             return
@@ -256,6 +478,12 @@ class DualWriter:
                 services.start_soon(self.lane.run)
                 services.start_soon(self.subscriptions.run)
                 services.start_soon(self.shadow_reader.run)
+                if self.copier is not None and self.resync is not None:
+                    services.start_soon(self.copier.run)
+                    services.start_soon(self.resync.run)
+                    services.start_soon(self._keep_time)
+                if self.journal is not None:
+                    services.start_soon(self.journal.run, self._settled, self._left)
                 async with trio.open_nursery() as draining:
                     if self.stream is not None:
                         draining.start_soon(self.stream.run)
@@ -265,6 +493,8 @@ class DualWriter:
         finally:
             self.leases.close_idle()
             self.hub.close()
+            if self.journal is not None:
+                self.journal.finish(self._left())
 
     def close(self, drain_seconds: float) -> None:
         """Take no more commands, and let `run` end once what is queued has reached the secondary.
@@ -289,6 +519,7 @@ async def open_writer(
 ) -> AsyncIterator[DualWriter]:
     """Run a `DualWriter` for the block; at its end, what is queued is drained to the secondary."""
     writer = DualWriter(config, metrics, sentry)
+    writer.open_journal()
     async with trio.open_nursery() as nursery:
         await nursery.start(writer.run)
         try:

@@ -19,6 +19,8 @@ from prometheus_client.registry import Collector
 
 from dualkv.commands.table import COMMANDS
 from dualkv.core.compare import DivergenceKind
+from dualkv.core.dirty import DirtyReason
+from dualkv.core.gate import GateState
 from dualkv.core.ledger import DropReason, Queue
 from dualkv.observe.metrics import DURATION_BUCKETS_SECONDS, ProxyMetrics
 
@@ -138,6 +140,7 @@ def _ledger(metrics: ProxyMetrics, family: _MetricFamily) -> None:
             ("applied", ledger.applied),
             ("failed", ledger.failed),
             ("dropped", ledger.dropped.total()),
+            ("deferred", ledger.deferred),
             ("queued", ledger.queued),
             ("in_flight", ledger.in_flight),
         ):
@@ -184,6 +187,22 @@ def _counter(read: Callable[[ProxyMetrics], dict[str, int]]) -> Fill:
             _add(family, (label,), count)
 
     return fill
+
+
+def _dirty_keys(metrics: ProxyMetrics, family: _MetricFamily) -> None:
+    found = metrics.dirty.by_reason()
+    for reason in DirtyReason:
+        _add(family, (reason.value,), found[reason])
+
+
+def _dirty_keys_marked(metrics: ProxyMetrics, family: _MetricFamily) -> None:
+    for reason in DirtyReason:
+        _add(family, (reason.value,), metrics.dirty.marked[reason])
+
+
+def _stream_gate(metrics: ProxyMetrics, family: _MetricFamily) -> None:
+    for state in GateState:
+        _add(family, (state.value,), int(metrics.gate is not None and metrics.gate.state is state))
 
 
 def _pubsub_divergences(metrics: ProxyMetrics, family: _MetricFamily) -> None:
@@ -238,6 +257,52 @@ FAMILIES: Final = (
         "The same, by command and reason.",
         ("cmd", "reason"),
         _write_errors_by_reason,
+    ),
+    Family(
+        "write_replies_differed",
+        _C,
+        "Mirrored writes that the secondary answered otherwise than the primary: its state was another one.",
+        (),
+        _single(lambda m: m.write_replies_differed),
+    ),
+    Family("dirty_keys", _G, "Keys that may differ now, by reason.", ("reason",), _dirty_keys),
+    Family("dirty_bytes", _G, "Memory they take.", (), _single(lambda m: m.dirty.size_bytes)),
+    Family("dirty_keys_marked", _C, "Keys that became dirty, by reason.", ("reason",), _dirty_keys_marked),
+    Family("repaired_keys", _C, "Dirty keys that were copied.", (), _single(lambda m: m.dirty.repaired)),
+    Family(
+        "repair_in_flight",
+        _G,
+        "Keys whose state is being read.",
+        (),
+        _single(lambda m: m.copies_in_flight),
+    ),
+    Family(
+        "resync_required",
+        _G,
+        "1 while copying dirty keys is not enough: all keys must be copied, or are being copied.",
+        (),
+        _single(lambda m: int(m.dirty.needs_resync is not None or m.resync.is_running)),
+    ),
+    Family("resync_keys_done", _G, "Keys the resync has copied.", (), _single(lambda m: m.resync.keys_done)),
+    Family(
+        "resync_keys_total", _G, "Keys there were when it began.", (), _single(lambda m: m.resync.keys_total)
+    ),
+    Family(
+        "resyncs_completed", _C, "Resyncs that came to their end.", (), _single(lambda m: m.resync.completed)
+    ),
+    Family(
+        "not_holdable",
+        _C,
+        "Effects that the secondary cannot hold in any form, by command.",
+        ("command",),
+        _counter(lambda m: m.not_holdable),
+    ),
+    Family(
+        "stream_gate",
+        _G,
+        "1 for what the stream does now: flowing, overloaded, unreachable, paused.",
+        ("state",),
+        _stream_gate,
     ),
     Family(
         "shadow_read_errors",
@@ -332,7 +397,7 @@ FAMILIES: Final = (
     Family(
         "async_ledger",
         _G,
-        "The books: offered = applied + failed + dropped + queued + in_flight.",
+        "The books: offered = applied + failed + dropped + deferred + queued + in_flight.",
         ("queue", "account"),
         _ledger,
     ),

@@ -14,7 +14,10 @@ import attrs
 
 from dualkv.commands.table import COMMANDS
 from dualkv.core.compare import DivergenceKind
+from dualkv.core.dirty import DirtyKeys
+from dualkv.core.gate import Gate
 from dualkv.core.ledger import Ledger, Queue
+from dualkv.core.progress import ResyncProgress
 
 __all__ = [
     "DURATION_BUCKETS_SECONDS",
@@ -122,6 +125,8 @@ class ProxyMetrics:
         self.primary_outcomes_unknown = 0
         self.secondary_write_errors: Counter[tuple[int, str]] = Counter()
         """By `CommandSpec.index` and reason."""
+        self.write_replies_differed = 0
+        """Mirrored writes that the secondary answered otherwise than the primary."""
         self.shadow_read_errors = 0
         self.shadow_matches = 0
         self.shadow_inconclusive: Counter[str] = Counter()
@@ -130,6 +135,15 @@ class ProxyMetrics:
         """Differences that were gone when the read was repeated."""
         self.divergences: Counter[tuple[int, DivergenceKind]] = Counter()
         """By `CommandSpec.index` and kind."""
+        self.dirty = DirtyKeys(0, 0)
+        """The keys that may differ now."""
+        self.gate: Gate | None = None
+        """Whether writes flow; None: nothing is mirrored."""
+        self.resync = ResyncProgress()
+        self.copies_in_flight = 0
+        """Keys that are being read on the primary."""
+        self.not_holdable: Counter[str] = Counter()
+        """Effects that the secondary cannot hold in any form, by command."""
         self.pubsub_divergences: Counter[DivergenceKind] = Counter()
         self.pubsub_errors = 0
 
@@ -145,6 +159,7 @@ class ProxyMetrics:
             applied=sum(ledger.applied for ledger in ledgers),
             failed=sum(ledger.failed for ledger in ledgers),
             dropped=sum((ledger.dropped for ledger in ledgers), Counter()),
+            deferred=sum(ledger.deferred for ledger in ledgers),
             queued=sum(ledger.queued for ledger in ledgers),
             in_flight=sum(ledger.in_flight for ledger in ledgers),
         )

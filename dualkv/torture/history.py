@@ -19,8 +19,8 @@ _TOUCH_ALL: Final = frozenset({"FLUSHALL", "FLUSHDB", "SWAPDB"})
 
 def shown(value: bytes) -> str:
     """Return a value as a person can read it, cut if it is long."""
-    text = repr(value[:_SHOWN_BYTES])[2:-1]
-    return f"'{text}'" + (f"… ({len(value)} bytes)" if len(value) > _SHOWN_BYTES else "")
+    text = repr(value[:_SHOWN_BYTES])[1:]
+    return text if len(value) <= _SHOWN_BYTES else f"{text}… ({len(value)} bytes)"
 
 
 @attrs.frozen
@@ -41,7 +41,9 @@ class Operation:
     """``EXEC`` for a part of a transaction."""
 
     def __str__(self) -> str:
-        words = " ".join(shown(arg)[1:-1] if arg.isalnum() else shown(arg) for arg in self.args)
+        words = " ".join(
+            arg.decode() if arg.isalnum() and len(arg) <= _SHOWN_BYTES else shown(arg) for arg in self.args
+        )
         reply = "no reply" if self.reply is None else shown(self.reply)
         return (
             f"#{self.number} {self.sent_at:.3f}-{self.answered_at:.3f}s client {self.client} db {self.db} "

@@ -1,8 +1,8 @@
 """Consumer groups: who has got which entry of a stream, when, and how often.
 
 Servers tell their replicas with ``XCLAIM … TIME RETRYCOUNT FORCE JUSTID``, and so do we. What it needs and no
-reply says is asked: how often an entry was delivered, how far a group has read. A consumer with nothing
-pending is not mirrored (servers do not either), unless it was created by name.
+reply says is asked: how often an entry was delivered, how far a group has read. A consumer exists from its
+first request on, even if it got nothing; Redis before 7.2 waits for an entry, which no reply tells.
 """
 
 from __future__ import annotations
@@ -107,6 +107,10 @@ def _raise_last_id(key: bytes, group: bytes, consumer: bytes, last_id: bytes) ->
     return Command((b"XCLAIM", key, group, consumer, b"0", b"0-0", b"JUSTID", b"LASTID", last_id))
 
 
+def _create_consumer(key: bytes, group: bytes, consumer: bytes) -> Command:
+    return Command((b"XGROUP", b"CREATECONSUMER", key, group, consumer))
+
+
 # --- reading ---------------------------------------------------------------------------------------------
 
 
@@ -166,11 +170,13 @@ def _read(execution: Execution) -> Effects:
     if b"CLAIM" in reading.options:  # new entries and old ones in one reply
         return copies(list(reading.begins))
     answers = dict(zip(reading.begins, execution.answers, strict=False))
+    delivered = dict(streams_of(execution.reply))
     commands: list[Command] = []
-    for key, entries in streams_of(execution.reply):
-        if not frames(entries):
-            continue
-        if reading.begins[key] == b">":
+    for key, begin in reading.begins.items():
+        entries = frames(delivered.get(key, _NULL))
+        if not entries:
+            commands.append(_create_consumer(key, reading.group, reading.consumer))
+        elif begin == b">":
             commands += _delivered(reading, key, entries, answers.get(key), execution.at_ms)
         else:
             commands += _delivered_again(reading, key, entries, answers[key], execution.at_ms)
@@ -178,27 +184,27 @@ def _read(execution: Execution) -> Effects:
 
 
 def _delivered(
-    reading: _Reading, key: bytes, entries: bytes, answer: bytes | None, at_ms: int
+    reading: _Reading, key: bytes, entries: list[bytes], answer: bytes | None, at_ms: int
 ) -> list[Command]:
     """Entries that nobody had before."""
     group, consumer = reading.group, reading.consumer
-    ids = [text(frames(entry)[0]) for entry in frames(entries)]
+    ids = [text(frames(entry)[0]) for entry in entries]
     if b"NOACK" not in reading.options:
         commands = [_claim(key, group, consumer, ids, at_ms, 1, b"LASTID", ids[-1])]
-    elif answer is None:
-        commands = [_raise_last_id(key, group, consumer, ids[-1])]
     else:
-        commands = [Command((b"XGROUP", b"CREATECONSUMER", key, group, consumer))]
+        commands = [_create_consumer(key, group, consumer)]
+        if answer is None:
+            commands.append(_raise_last_id(key, group, consumer, ids[-1]))
     if answer is not None:
         commands.append(_set_id(key, group, answer))
     return commands
 
 
 def _delivered_again(
-    reading: _Reading, key: bytes, entries: bytes, answer: bytes, at_ms: int
+    reading: _Reading, key: bytes, entries: list[bytes], answer: bytes, at_ms: int
 ) -> list[Command]:
     """A consumer's own past: each entry counts as delivered once more, unless it was deleted."""
-    ids = {text(entry_id) for entry_id, fields in map(frames, frames(entries)) if not is_null(fields)}
+    ids = {text(entry_id) for entry_id, fields in map(frames, entries) if not is_null(fields)}
     again = (entry._replace(idle_ms=0) for entry in _pending(answer) if entry.entry_id in ids)
     return _claims(key, reading.group, again, at_ms)
 
@@ -233,11 +239,13 @@ def _ask_for_each(args: Args) -> tuple[Args, ...]:
 def _claim_named(execution: Execution) -> Effects:
     """``XCLAIM``: what is the consumer's now; what is nobody's, since the entry was deleted, is let go."""
     _, key, group, consumer = execution.args[:4]
+    if any(map(is_null, frames(execution.reply))):  # Redis 6.2 has let it claim what newer ones let go
+        return copies([key])
     ids = _claimed_ids(execution.args)
     found = [_pending(answer) for answer in execution.answers]
     gone = [entry_id for entry_id, entries in zip(ids, found, strict=True) if not entries]
     owned = [entry for entries in found for entry in entries if entry.consumer == consumer]
-    commands = _claims(key, group, owned, execution.at_ms)
+    commands = _claims(key, group, owned, execution.at_ms) or [_create_consumer(key, group, consumer)]
     if gone:
         commands.append(Command((b"XACK", key, group, *gone)))
     words = [word.upper() for word in execution.args]
@@ -264,15 +272,17 @@ def _claim_found(execution: Execution) -> Effects:
     _, key, group, consumer = execution.args[:4]
     _, entries, *rest = frames(execution.reply)
     has_ids_only = any(word.upper() == b"JUSTID" for word in execution.args[6:])
-    claimed = [
-        text(entry if has_ids_only else frames(entry)[0]) for entry in frames(entries) if not is_null(entry)
-    ]
+    if any(map(is_null, frames(entries))):
+        return copies([key])
+    claimed = [text(entry if has_ids_only else frames(entry)[0]) for entry in frames(entries)]
     known = {entry.entry_id: entry for answer in execution.answers for entry in _pending(answer)}
     commands = _claims(key, group, (known[each] for each in claimed if each in known), execution.at_ms)
     if unknown := [each for each in claimed if each not in known]:  # counted over there
         time = (b"TIME", b"%d" % execution.at_ms)
         more = (b"JUSTID",) if has_ids_only else ()
         commands.append(Command((b"XCLAIM", key, group, consumer, b"0", *unknown, *time, *more)))
+    if not commands:
+        commands.append(_create_consumer(key, group, consumer))
     if rest and (gone := list(map(text, frames(rest[0])))):
         commands.append(Command((b"XACK", key, group, *gone), amount(len(gone))))
     return effects(*commands)

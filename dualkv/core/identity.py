@@ -1,0 +1,68 @@
+"""Which process a backend is, and what it may have forgotten when it is another one than before."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from typing import Final
+
+import attrs
+
+from dualkv.core.effects.model import Args
+from dualkv.resp.replies import is_error, value_of
+
+__all__ = ["IDENTIFYING", "Forgotten", "Identity", "identify"]
+
+IDENTIFYING: Final[tuple[Args, ...]] = (
+    (b"INFO", b"server"),
+    (b"INFO", b"persistence"),
+    (b"INFO", b"keyspace"),
+)
+"""What to ask at connect."""
+
+
+class Forgotten(enum.Enum):
+    """What a backend may have lost since it was last seen."""
+
+    NOTHING = "nothing"
+    RECENT = "recent"
+    """Its last writes: it is another process, which keeps what it acknowledges on disk."""
+    ANYTHING = "anything"
+    """It is another process, and empty, or as old as its last snapshot."""
+
+
+@attrs.frozen
+class Identity:
+    """What a backend says of itself."""
+
+    run_id: str
+    """Changes with each start; empty if it does not tell."""
+    is_empty: bool
+    """It has no keys in any database, and says so."""
+    logs_writes: bool
+    """It keeps a log of its writes on disk, or does not tell."""
+
+    def forgotten_since(self, before: Identity | None) -> Forgotten:
+        """Return what it may have lost since it was *before*."""
+        if before is None or not self.run_id or self.run_id == before.run_id:
+            return Forgotten.NOTHING
+        return Forgotten.ANYTHING if self.is_empty or not self.logs_writes else Forgotten.RECENT
+
+
+def identify(replies: Sequence[bytes]) -> Identity:
+    """Return what follows from the raw replies to `IDENTIFYING`; any of them may be an error."""
+    server, persistence, keyspace = map(_text, replies)
+    return Identity(
+        run_id=_field(server, "run_id"),
+        is_empty="# Keyspace" in keyspace and "keys=" not in keyspace,
+        logs_writes=_field(persistence, "aof_enabled") != "0",
+    )
+
+
+def _text(frame: bytes) -> str:
+    value = b"" if is_error(frame) else value_of(frame)
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def _field(text: str, name: str) -> str:
+    return next((line.partition(":")[2] for line in text.splitlines() if line.startswith(name + ":")), "")

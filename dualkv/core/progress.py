@@ -1,0 +1,99 @@
+"""How far a resync is."""
+
+from __future__ import annotations
+
+import enum
+import json
+from typing import Any, Self
+
+import attrs
+
+__all__ = ["Phase", "ResyncProgress"]
+
+
+class Phase(enum.StrEnum):
+    """What a resync does now."""
+
+    IDLE = "idle"
+    COPYING = "copying"
+    """It walks the primary's keys and copies each."""
+    CLEANING = "cleaning"
+    """It walks the secondary's keys and removes what the primary has not."""
+
+
+@attrs.define
+class ResyncProgress:
+    """A resync: where it is, how much it has done, and what is left."""
+
+    phase: Phase = Phase.IDLE
+    why: str = ""
+    started_at: float = 0.0
+    """On our clock, in seconds; a resync that goes on after a restart began then."""
+    keys_done: int = 0
+    keys_total: int = 0
+    """As the primary counted them at the start: it may be more or less in the end."""
+    keys_removed: int = 0
+    """Keys of the secondary that the primary had not."""
+    db: int = 0
+    cursor: bytes = b"0"
+    """Where to go on."""
+    completed: int = 0
+    """Resyncs that have come to their end."""
+
+    def begin(self, why: str, now: float, keys_total: int) -> None:
+        """Begin, or go on where another process had to stop."""
+        self.why, self.started_at, self.keys_total = why, now, keys_total
+        if self.phase is Phase.IDLE:
+            self.phase = Phase.COPYING
+            self.keys_done = self.keys_removed = self.db = 0
+            self.cursor = b"0"
+
+    def end(self) -> None:
+        """It is over."""
+        self.phase = Phase.IDLE
+        self.completed += 1
+
+    @property
+    def is_running(self) -> bool:
+        """Whether one is under way."""
+        return self.phase is not Phase.IDLE
+
+    def keys_per_second(self, now: float) -> float:
+        """Return how fast it has been on the whole."""
+        return self.keys_done / max(now - self.started_at, 0.001)
+
+    def eta_seconds(self, now: float) -> float | None:
+        """Return how long it will take from now on; None: nobody knows."""
+        rate = self.keys_per_second(now)
+        if self.phase is not Phase.COPYING or not rate:
+            return None
+        return max(self.keys_total - self.keys_done, 0) / rate
+
+    def saved(self) -> bytes:
+        """Return what the next process needs to go on."""
+        return json.dumps(
+            {
+                "phase": self.phase.value,
+                "why": self.why,
+                "db": self.db,
+                "cursor": self.cursor.decode(),
+                "done": self.keys_done,
+                "removed": self.keys_removed,
+            }
+        ).encode()
+
+    @classmethod
+    def loaded(cls, data: bytes | None) -> Self | None:
+        """Return where another process had to stop; None if it did not say, or not clearly."""
+        try:
+            found: dict[str, Any] = json.loads(data or b"null") or {}
+            return cls(
+                phase=Phase(found["phase"]),
+                why=str(found["why"]),
+                db=int(found["db"]),
+                cursor=str(found["cursor"]).encode(),
+                keys_done=int(found["done"]),
+                keys_removed=int(found["removed"]),
+            )
+        except (ValueError, KeyError, TypeError):
+            return None

@@ -1,0 +1,67 @@
+"""The keys of the last writes: what a store may have lost when it comes back as another process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+__all__ = ["RecentKeys"]
+
+_MAX_KEYS: Final = 200_000
+
+
+class RecentKeys:
+    """Keys that were written in the last seconds: between one and two times the window.
+
+    Args:
+        window_seconds: How far back they are wanted.
+    """
+
+    def __init__(self, window_seconds: float) -> None:
+        self._window_seconds = window_seconds
+        self._now: dict[int, set[bytes]] = {}
+        self._before: dict[int, set[bytes]] = {}
+        self._began = 0.0
+        self._has_lost_some = self._had_lost_some = False
+
+    def note(self, db: int, keys: Iterable[bytes], now: float) -> None:
+        """Take note of keys that are about to be written.
+
+        Args:
+            db: Their database.
+            keys: Which.
+            now: On any clock, in seconds.
+        """
+        if now - self._began > self._window_seconds:
+            self._begin(now)
+        noted = self._now.get(db)
+        if noted is None:
+            noted = self._now[db] = set()
+        if len(noted) < _MAX_KEYS:
+            noted.update(keys)
+        else:
+            self._has_lost_some = True
+
+    def note_everything(self, now: float) -> None:
+        """Take note of a write that may have touched any key."""
+        if now - self._began > self._window_seconds:
+            self._begin(now)
+        self._has_lost_some = True
+
+    def _begin(self, now: float) -> None:
+        is_next = now - self._began <= 2 * self._window_seconds
+        self._before = self._now if is_next else {}
+        self._had_lost_some = self._has_lost_some and is_next
+        self._now, self._has_lost_some, self._began = {}, False, now
+
+    def since_window(self, now: float) -> tuple[list[tuple[int, bytes]], bool]:
+        """Return the keys of the window, and whether these are all."""
+        if now - self._began > self._window_seconds:
+            self._begin(now)
+        found = dict.fromkeys(_each(self._before))
+        found.update(dict.fromkeys(_each(self._now)))
+        return list(found), not (self._has_lost_some or self._had_lost_some)
+
+
+def _each(noted: dict[int, set[bytes]]) -> Iterator[tuple[int, bytes]]:
+    return ((db, key) for db, keys in noted.items() for key in keys)

@@ -1,0 +1,364 @@
+"""From what the primary has executed to what enters the secondary stream, at one position of the log.
+
+For each command: its effects (`dualkv.core.effects`), guarded against the hazards of keys that expire
+(`dualkv.core.expiry`), said in the words that the other store has (`dualkv.core.dialect`). What cannot be
+said becomes a copy of the keys' state.
+
+Some effects depend on more than the reply. `Translator.ask` tells what to ask directly behind a command, in
+the same piece, so that nothing lies between.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from dualkv.commands.keys import keys_of
+from dualkv.commands.table import COMMANDS
+from dualkv.core.context import Context
+from dualkv.core.dialect import Dialect, holds_as_is, lower
+from dualkv.core.effects import ASKING, CREATES, RULES, effects_of, questions_of
+from dualkv.core.effects.model import Command, Effects, Execution, Verbatim
+from dualkv.core.expiry import NEVER, ExpiryBook, Guard
+from dualkv.core.ledger import Queue
+from dualkv.core.mirror import StreamItem, commands_item, in_one_piece, keys_by_db
+from dualkv.core.primary_time import PrimaryTime
+from dualkv.core.routing import CREATED_ARGUMENT, DERIVING, Plan, plan_of
+from dualkv.core.scripts import ScriptCache
+from dualkv.resp.encode import command, pack
+from dualkv.resp.replies import is_error
+from dualkv.resp.requests import Request
+
+__all__ = ["NOT_ASKED", "Asked", "Translation", "Translator"]
+
+Args = tuple[bytes, ...]
+Key = tuple[int, bytes]
+
+_CREATES: Final = frozenset(name.encode() for name in CREATES)
+_SCRIPT_RUNS: Final = frozenset({"EVAL", "EVALSHA", "FCALL"})
+_MAX_KEYS_ASKED: Final = 16
+
+_NOT_RUN: Final = (
+    b"-NOSCRIPT", b"-NOAUTH", b"-NOPERM", b"-OOM", b"-READONLY", b"-MISCONF", b"-NOREPLICAS", b"-BUSY ",
+    b"-LOADING", b"-CLUSTERDOWN", b"-MOVED", b"-ASK", b"-CROSSSLOT", b"-TRYAGAIN",
+    b"-ERR wrong number of arguments for", b"-ERR Number of keys", b"-ERR value is not an integer",
+    b"-ERR Function not found", b"-ERR Error compiling", b"-ERR Negative number",
+)  # fmt: skip
+"""How errors begin that a script gets before it has run."""
+
+
+class Asked(NamedTuple):
+    """What was asked behind a command, or behind a transaction."""
+
+    wires: tuple[bytes, ...] = ()
+    """The questions, one reply each."""
+    for_rules: tuple[int, ...] = ()
+    """How many of them belong to each command's rule."""
+    expiry_of: tuple[bytes, ...] = ()
+    """The keys that the rest of them ask for the expiry of."""
+
+
+NOT_ASKED: Final = Asked()
+
+
+class Translation(NamedTuple):
+    """What enters the stream for one command."""
+
+    item: StreamItem | None = None
+    copies: tuple[Key, ...] = ()
+    """Keys to copy, once the item has entered."""
+
+
+_NOTHING: Final = Translation()
+
+
+class Translator:
+    """Turns executed commands into items. One for each stream; calls come in the order of the log.
+
+    Args:
+        time: The primary's clock.
+        lag_seconds: The longest time that an effect takes to reach the other store.
+    """
+
+    def __init__(self, time: PrimaryTime, lag_seconds: float) -> None:
+        self.time = time
+        self.scripts = ScriptCache()
+        self.expiry = ExpiryBook(int(lag_seconds * 1000))
+        self.has_pexpiretime = True
+        """Whether the primary knows ``PEXPIRETIME`` (Redis 7.0)."""
+        self.not_holdable: Counter[str] = Counter()
+        """Effects that the other store cannot hold in any form, by command."""
+        self._dialect: Dialect | None = None
+        self.is_plain: list[bool] = []
+        """By `CommandSpec.index`: whether the request itself is the effect, on its first argument alone."""
+        self.is_checked: list[bool] = []
+        """By `CommandSpec.index`: whether the other store must give the same reply then."""
+        self.speak(None)
+
+    def speak(self, dialect: Dialect | None) -> None:
+        """From now on, say effects as the other store understands them; None: nobody knows, as it is."""
+        self._dialect = dialect
+        rules = [RULES.get(spec.name) for spec in COMMANDS]
+        self.is_checked = [isinstance(rule, Verbatim) and rule.is_checked for rule in rules]
+        self.is_plain = [
+            isinstance(rule, Verbatim)
+            and spec.name not in CREATES
+            and len(spec.key_specs) == 1
+            and (spec.key_specs[0].begin, spec.key_specs[0].find) == (1, ("range", 0, 1, 0))
+            and (dialect is None or holds_as_is(spec.name, dialect))
+            for spec, rule in zip(COMMANDS, rules, strict=True)
+        ]
+
+    # --- questions
+
+    def ask(self, plan: Plan, args: Args, db: int, now: float) -> Asked:
+        """Return what to ask behind a command.
+
+        Args:
+            plan: The command's.
+            args: The request, about to be sent.
+            db: Where.
+            now: The time on our clock.
+        """
+        name = plan.spec.name
+        wires = tuple(map(pack, questions_of(plan.spec, args))) if name in ASKING else ()
+        keys = self._expiry_wanted([(plan, args)], db, now)
+        return Asked((*wires, *map(self._expiry_question, keys)), (len(wires),), keys)
+
+    def ask_transaction(self, queued: Sequence[tuple[Plan, Request]], db: int, now: float) -> Asked:
+        """Return what to ask behind a transaction's EXEC; nothing if it ends in another database."""
+        if any(plan.spec.name == "SELECT" for plan, _ in queued):
+            return NOT_ASKED
+        wires: list[bytes] = []
+        counts: list[int] = []
+        for plan, request in queued:
+            questions = questions_of(plan.spec, request.args) if plan.spec.name in ASKING else ()
+            wires += map(pack, questions)
+            counts.append(len(questions))
+        keys = self._expiry_wanted([(plan, request.args) for plan, request in queued], db, now)
+        return Asked((*wires, *map(self._expiry_question, keys)), tuple(counts), keys)
+
+    def _expiry_wanted(self, commands: Iterable[tuple[Plan, Args]], db: int, now: float) -> tuple[bytes, ...]:
+        now_ms = self.time.at_ms(now)
+        keys: dict[bytes, None] = {}
+        for plan, args in commands:
+            position = CREATED_ARGUMENT.get(plan.spec.name, 0)
+            wanted = args[position : position + 1] if position else ()
+            if plan.spec.name in DERIVING:
+                wanted = (keys_of(plan.spec, args) or ())[:_MAX_KEYS_ASKED]
+            for key in wanted:
+                if self.expiry.must_ask((db, key), now_ms):
+                    keys[key] = None
+        return tuple(keys)
+
+    def _expiry_question(self, key: bytes) -> bytes:
+        return command("PEXPIRETIME" if self.has_pexpiretime else "PTTL", key)
+
+    def _told_expiry(self, frame: bytes, now_ms: int) -> int | None:
+        """Return what an answer says: a time, `NEVER`, negative: there is no such key; None: nothing."""
+        if frame[:1] != b":":
+            return None
+        told = int(frame[1:-2])
+        if told < 0:
+            return NEVER if told == -1 else told
+        return told if self.has_pexpiretime else now_ms + told
+
+    # --- translating
+
+    def translate(
+        self,
+        plan: Plan,
+        request: Request,
+        frame: bytes,
+        now: float,
+        context: Context,
+        asked: Asked = NOT_ASKED,
+        answers: Sequence[bytes] = (),
+    ) -> Translation:
+        """Return what enters the stream for a command of a mirrored kind.
+
+        Args:
+            plan: The command's.
+            request: What the client sent.
+            frame: What the primary answered; an error only for scripts.
+            now: When, on our clock.
+            context: Where it was executed.
+            asked: What was asked behind it.
+            answers: The raw answers to that.
+        """
+        queue = plan.queue
+        assert queue is not None
+        now_ms = self.time.at_ms(now)
+        if queue is Queue.SCRIPT:
+            effects = self._script_effects(plan, request.args, frame)
+        else:
+            count = asked.for_rules[0] if asked.for_rules else 0
+            effects = effects_of(Execution(plan.spec, request.args, frame, now_ms, answers[:count]))
+        told = self._told(asked, answers, now_ms)
+        effects = self._said(self._guarded(plan, request.args, effects, context.db, told, now_ms))
+        copies = _with_db(effects.copies, context.db)
+        commands = effects.commands
+        if not commands:
+            return Translation(None, copies) if copies else _NOTHING
+        if len(commands) == 1 and commands[0].args is request.args:
+            item = StreamItem(plan, queue, request, now, context, check=commands[0].reply)
+        else:
+            item = commands_item(queue, commands, now, context)
+        return Translation(item, copies)
+
+    def translate_transaction(
+        self,
+        exec_plan: Plan,
+        queued: Sequence[tuple[Plan, Request]],
+        results: Sequence[bytes] | None,
+        now: float,
+        context: Context,
+        wire: bytes | None = None,
+        asked: Asked = NOT_ASKED,
+        answers: Sequence[bytes] = (),
+    ) -> Translation:
+        """Return what enters the stream for a transaction that was executed: one item, applied in one piece.
+
+        Args:
+            exec_plan: The plan of EXEC, for the counters.
+            queued: The commands between MULTI and EXEC.
+            results: The raw elements of EXEC's reply, one per command.
+            now: When it came, on our clock.
+            context: Where it was executed.
+            wire: The whole of it, from MULTI to EXEC, if that is at hand.
+            asked: What was asked behind it.
+            answers: The raw answers to that.
+        """
+        if results is None or not any(plan.queue is not None for plan, _ in queued):
+            return _NOTHING
+        now_ms = self.time.at_ms(now)
+        told = self._told(asked, answers, now_ms)
+        db = context.db
+        parts: list[tuple[Plan, Request]] = []
+        checks: list[bytes | None] = []
+        copies: list[Key] = []
+        queue = Queue.WRITE
+        position = 0
+        for number, ((plan, request), result) in enumerate(zip(queued, results, strict=False)):
+            count = asked.for_rules[number] if asked.for_rules else 0
+            own, position = answers[position : position + count], position + count
+            if plan.spec.name == "SELECT" and not is_error(result):
+                db = int(request.args[1])
+                parts.append((plan, request))
+                checks.append(None)
+            if plan.queue is None or (is_error(result) and plan.queue is not Queue.SCRIPT):
+                continue
+            if plan.queue is Queue.SCRIPT:
+                queue = Queue.SCRIPT
+                effects = self._script_effects(plan, request.args, result)
+            else:
+                effects = effects_of(Execution(plan.spec, request.args, result, now_ms, own))
+            effects = self._said(self._guarded(plan, request.args, effects, db, told, now_ms))
+            copies += _with_db(effects.copies, db)
+            for one in effects.commands:
+                is_itself = one.args is request.args
+                parts.append(
+                    (plan, request) if is_itself else (plan_of(one.args), Request(one.args, pack(one.args)))
+                )
+                checks.append(one.reply)
+        if all(plan.spec.name == "SELECT" for plan, _ in parts):
+            return Translation(None, tuple(dict.fromkeys(copies)))
+        if len(parts) != len(queued) or any(
+            part is not one[1] for (_, part), one in zip(parts, queued, strict=True)
+        ):
+            wire = None
+        item = in_one_piece(exec_plan, queue, parts, now, context, tuple(checks), wire)
+        return Translation(item, tuple(dict.fromkeys(copies)))
+
+    def _script_effects(self, plan: Plan, args: Args, frame: bytes) -> Effects:
+        """Replay when exact, copy when not; both if the script may write keys that it does not name."""
+        name = plan.spec.name
+        if name not in _SCRIPT_RUNS:
+            if not is_error(frame):
+                self.scripts.learn(name, args)
+            return Effects((Command(args),))
+        if is_error(frame):
+            if frame.startswith(_NOT_RUN):
+                return Effects()
+            return Effects((), tuple((None, key) for key in keys_of(plan.spec, args) or ()))
+        self.scripts.learn(name, args)
+        facts = self.scripts.facts(name, args)
+        if not facts.writes:
+            return Effects()
+        keys = keys_of(plan.spec, args) or ()
+        if facts.is_repeatable:
+            return Effects((Command(args, frame if frame[:1] in (b":", b"+") else None),))
+        commands = () if facts.names_its_keys else (Command(args),)
+        return Effects(commands, tuple((None, key) for key in keys))
+
+    def _said(self, effects: Effects) -> Effects:
+        """Say effects in the other store's dialect."""
+        if self._dialect is None or not effects.commands:
+            return effects
+        said, unheld = lower(effects, self._dialect)
+        self.not_holdable.update(unheld)
+        return said
+
+    # --- expiry
+
+    def _told(self, asked: Asked, answers: Sequence[bytes], now_ms: int) -> dict[bytes, int | None]:
+        if not asked.expiry_of:
+            return {}
+        frames = answers[sum(asked.for_rules) :]
+        return {
+            key: self._told_expiry(frame, now_ms) for key, frame in zip(asked.expiry_of, frames, strict=False)
+        }
+
+    def _guarded(
+        self, plan: Plan, args: Args, effects: Effects, db: int, told: dict[bytes, int | None], now_ms: int
+    ) -> Effects:
+        """Accompany effects by the expiry of the keys that they may create."""
+        book = self.expiry
+        behind: list[Command] = []
+        if plan.spec.name in DERIVING and effects.commands:
+            keys = keys_of(plan.spec, args) or ()
+            if any(book.guard((db, key), told.get(key), now_ms)[0] is not Guard.NONE for key in keys):
+                return self._copied(plan, args, effects, db)
+        for one in effects.commands:
+            name = one.args[0].upper()
+            key = (db, one.args[1]) if len(one.args) > 1 else (db, b"")
+            if name in _CREATES and (name != b"SET" or b"KEEPTTL" in one.args[3:]):
+                guard, expires_at_ms = book.guard(key, told.get(key[1]), now_ms)
+                if guard is Guard.COPY:
+                    return self._copied(plan, args, effects, db)
+                if guard is Guard.EXPIRE_AT:
+                    behind.append(Command((b"PEXPIREAT", key[1], b"%d" % expires_at_ms)))
+            elif name == b"PEXPIREAT":
+                book.learn(key, int(one.args[2]), now_ms)
+            elif name == b"PERSIST":
+                book.learn(key, NEVER, now_ms)
+            elif name == b"SET" and len(one.args) == 5 and one.args[3] == b"PXAT":
+                book.learn(key, int(one.args[4]), now_ms)
+            else:
+                self._forget_keys_of(one.args, db)
+        for copied_db, copied in effects.copies:
+            book.forget((db if copied_db is None else copied_db, copied))
+        return Effects((*effects.commands, *behind), effects.copies) if behind else effects
+
+    def _copied(self, plan: Plan, args: Args, effects: Effects, db: int) -> Effects:
+        """Have all keys of a command copied instead of its effects."""
+        self.forget(plan, args, db)
+        return Effects((), (*effects.copies, *(keys_by_db(plan, args, db) or ())))
+
+    def forget(self, plan: Plan, args: Args, db: int) -> None:
+        """Take note that what is known of a command's keys may be out of date."""
+        keys = keys_of(plan.spec, args)
+        if keys is None:
+            self.expiry.clear()
+        else:
+            for key in keys:
+                self.expiry.forget((db, key))
+
+    def _forget_keys_of(self, args: Args, db: int) -> None:
+        if len(self.expiry):
+            self.forget(plan_of(args), args, db)
+
+
+def _with_db(copies: Iterable[tuple[int | None, bytes]], db: int) -> tuple[Key, ...]:
+    return tuple((db if own is None else own, key) for own, key in copies)

@@ -1,0 +1,291 @@
+"""Copies the state of keys to the secondary: reads on the lane, so each copy has its position.
+
+Two kinds of work share one path. Copies that are the effect of a command (scripts with random values, what a
+blocking command took) are made at once; repairs of dirty keys go at a bounded rate, as fast as the secondary
+takes them and no faster, and wait while it does not answer. A resync (`dualkv.net.resync`) copies what it
+finds.
+
+What to read and to write is decided in `dualkv.core.copying`: a look at the key, then ``DUMP`` where the
+secondary can read that, else by type; large hashes, sets and sorted sets in chunks.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+import attrs
+import trio
+
+from dualkv.core.context import Context
+from dualkv.core.copying import Copied, CopyFailed, KeyCopy
+from dualkv.core.dirty import DirtyReason, Key
+from dualkv.core.ledger import Queue
+from dualkv.core.mirror import commands_item
+from dualkv.errors import ConnectionLost
+from dualkv.net.lane import LaneState
+from dualkv.net.waiting import PositionedCall
+from dualkv.resp.encode import command, pack
+from dualkv.resp.replies import elements_of, is_error
+
+if TYPE_CHECKING:
+    from dualkv.net.stream import SecondaryStream
+    from dualkv.net.writer import DualWriter
+
+__all__ = ["Copier"]
+
+_BATCH_KEYS: Final = 128
+_BATCHES: Final = 4
+"""Batches under way at once: while one is measured another is read."""
+_TURN_SECONDS: Final = 0.02
+"""How often it is looked for work that nobody has announced: keys that wait for their next attempt."""
+_BURST_SECONDS: Final = 0.1
+
+_log = logging.getLogger("dualkv.copier")
+
+
+_PIECE_BYTES: Final = 4 * 1024 * 1024
+"""Values that are read in one piece, unless a single one is larger."""
+_MULTI: Final = command("MULTI")
+_EXEC: Final = command("EXEC")
+
+
+@attrs.define(eq=False)
+class _Job:
+    """One key to copy."""
+
+    key: Key
+    attempts: int
+    copy: KeyCopy
+    is_dirty: bool
+    """Whether it is in the books of dirty keys; else a resync has found it."""
+    size_bytes: int = 0
+    """As the primary says, once it has been looked at."""
+    is_over: bool = False
+    has_begun: bool = False
+    """Its copy's first position has been reached."""
+
+
+class Copier:
+    """Makes copies.
+
+    Args:
+        writer: Whose lane is read.
+        stream: Where copies enter.
+    """
+
+    def __init__(self, writer: DualWriter, stream: SecondaryStream) -> None:
+        config = writer.config
+        self._writer = writer
+        self._stream = stream
+        self._dirty = writer.dirty
+        self._metrics = writer.metrics
+        self.is_repairing = config.repair == "auto"
+        """Whether dirty keys are repaired now; copies that are effects are made in any case."""
+        self._rate = config.repair_rate
+        self._max_bytes = config.copy_bytes
+        self._max_queued = max(_BATCH_KEYS, writer.metrics.queues[Queue.COPY].capacity // 2)
+        self._wakeup = trio.Event()
+        self._slots = trio.CapacityLimiter(_BATCHES)
+        self._tokens = 0.0
+        self._tokens_at = writer.clock()
+        self._bytes = 0
+        """What is being read now, by the sizes that the primary has told."""
+        stream.wake_copier = self.wake
+
+    def wake(self) -> None:
+        """There may be something to do."""
+        self._wakeup.set()
+
+    # --- dirty keys
+
+    async def run(self) -> None:
+        """Copy dirty keys until cancelled."""
+        async with trio.open_nursery() as nursery:
+            while True:
+                self._wakeup = trio.Event()
+                jobs = self._next_jobs()
+                if not jobs:
+                    with trio.move_on_after(_TURN_SECONDS if self._dirty else float("inf")):
+                        await self._wakeup.wait()
+                    continue
+                await self._slots.acquire_on_behalf_of(jobs)
+                nursery.start_soon(self._copy_batch, jobs)
+
+    def _next_jobs(self) -> tuple[_Job, ...]:
+        dirty, now = self._dirty, self._writer.clock()
+        if not self._can_copy():
+            return ()
+        wants_repair = self.is_repairing and dirty.has_waiting
+        count = _BATCH_KEYS
+        if wants_repair and not dirty.has_urgent:
+            count = self._take_tokens(now)
+        taken = dirty.take(count, now, urgent_only=not wants_repair) if count else []
+        return tuple(self._job(key, attempts, is_dirty=True) for key, attempts in taken)
+
+    def _job(self, key: Key, attempts: int, *, is_dirty: bool) -> _Job:
+        target = self._stream.dialect
+        assert target is not None
+        with_dump = attempts % 2 == 0  # what could not be restored is tried by type
+        copy = KeyCopy(key[1], self._writer.primary_dialect, target, with_dump=with_dump)
+        return _Job(key, attempts, copy, is_dirty)
+
+    def _can_copy(self) -> bool:
+        """Whether the primary can be read and the secondary takes what comes of it."""
+        if self._writer.lane.state is not LaneState.UP or not self._stream.gate.answers:
+            return False
+        books = self._writer.metrics.queues[Queue.COPY].ledger
+        return (
+            not self._stream.is_closing
+            and self._stream.dialect is not None
+            and books.queued + books.in_flight + self._metrics.copies_in_flight < self._max_queued
+            and self._stream.copied_bytes + self._bytes < self._max_bytes
+        )
+
+    def _take_tokens(self, now: float) -> int:
+        if not self._rate:
+            return _BATCH_KEYS
+        burst = max(1.0, self._rate * _BURST_SECONDS)
+        self._tokens = min(burst, self._tokens + (now - self._tokens_at) * self._rate)
+        self._tokens_at = now
+        count = min(_BATCH_KEYS, int(self._tokens))
+        self._tokens -= count
+        return count
+
+    async def _copy_batch(self, jobs: tuple[_Job, ...]) -> None:
+        try:
+            await self._copy(jobs)
+        except ConnectionLost:
+            pass  # what was not copied stays dirty
+        except Exception as error:  # noqa: BLE001 - the boundary of a batch
+            self._writer.report_failure(error)
+        finally:
+            for job in jobs:
+                self._leave(job)
+            self._slots.release_on_behalf_of(jobs)
+            self.wake()
+
+    def _leave(self, job: _Job) -> None:
+        """A copy is over, or given up: what was not copied is still dirty."""
+        if not job.has_begun:
+            self._dirty.put_back(job.key)
+        elif not job.is_over:
+            self._dirty.mark(job.key, DirtyReason.AMBIGUOUS, self._writer.clock())
+
+    # --- copying
+
+    async def copy_found(self, keys: Sequence[Key]) -> None:
+        """Copy keys that are not known to be dirty; return when their copies have entered the stream.
+
+        Raises:
+            ConnectionLost: The lane broke; some may not have been copied.
+        """
+        while not self._can_copy():
+            self._wakeup = trio.Event()
+            with trio.move_on_after(_TURN_SECONDS):
+                await self._wakeup.wait()
+        await self._copy([self._job(key, 0, is_dirty=False) for key in keys if key not in self._dirty])
+
+    async def _copy(self, jobs: Sequence[_Job]) -> None:
+        """Read again and again what the copies want to know, all of one database together."""
+        self._metrics.copies_in_flight += len(jobs)
+        try:
+            by_db: defaultdict[int, list[_Job]] = defaultdict(list)
+            for job in jobs:
+                by_db[job.key[0]].append(job)
+            for db, of_db in by_db.items():
+                while unfinished := [job for job in of_db if not job.is_over]:
+                    for piece in _pieces(unfinished):
+                        await self._read(db, piece)
+        finally:
+            self._metrics.copies_in_flight -= len(jobs)
+            for job in jobs:
+                self._stream.under_way.discard(job.key)
+
+    async def _read(self, db: int, jobs: Sequence[_Job]) -> None:
+        """Read what the copies want next, in one piece."""
+        await self._writer.wait_free([job.key[1] for job in jobs])
+        lane = self._writer.lane
+        if lane.state is not LaneState.UP:
+            raise ConnectionLost("the primary cannot be reached")
+        wire: list[bytes] = []
+        shapes: list[tuple[int, bool]] = []  # how many reads, and whether in a transaction
+        for job in jobs:
+            reads = job.copy.next_read()
+            in_one = len(reads) > 2
+            wire += [_MULTI, *map(pack, reads), _EXEC] if in_one else map(pack, reads)
+            shapes.append((len(reads), in_one))
+
+        def take(frames: list[bytes], now: float) -> None:
+            position = 0
+            for job, (count, in_one) in zip(jobs, shapes, strict=True):
+                end = position + count + (2 if in_one else 0)
+                replies = frames[position:end]
+                position = end
+                if in_one:
+                    replies = [replies[-1]] * count if is_error(replies[-1]) else elements_of(replies[-1])
+                self._on_replies(job, replies, now)
+
+        size = sum(job.size_bytes for job in jobs)
+        self._bytes += size
+        try:
+            call = PositionedCall(sum(count + (2 if in_one else 0) for count, in_one in shapes), take)
+            lane.dbs.add(db)
+            lane.submit(b"".join(wire), call, Context(db=db))
+            await call.wait()
+        finally:
+            self._bytes -= size
+
+    def _on_replies(self, job: _Job, replies: Sequence[bytes], now: float) -> None:
+        """A position of a copy: let what follows from it enter the stream."""
+        if not job.size_bytes and len(replies) == 2 and replies[1][:1] == b":":
+            job.size_bytes = int(replies[1][1:-2])
+        if job.has_begun and job.key in self._dirty:  # disturbed: its next copy begins anew
+            job.is_over = True
+            return None
+        try:
+            copied = job.copy.on_replies(replies, self._writer.time.at_ms(now))
+        except CopyFailed as error:
+            return self._fail(job, error)
+        if not (copied.commands or copied.lost or job.copy.is_over):
+            return None
+        if not job.has_begun:
+            job.has_begun = True
+            if job.is_dirty and not self._dirty.reached(job.key):
+                job.is_over = True
+                return None
+        if job.copy.is_under_way:
+            self._stream.under_way.add(job.key)
+        elif job.copy.is_over:
+            job.is_over = True
+            self._stream.under_way.discard(job.key)
+        self._enter(job, copied, now)
+
+    def _enter(self, job: _Job, copied: Copied, now: float) -> None:
+        self._writer.translator.not_holdable.update(copied.lost)
+        if copied.commands:
+            item = commands_item(Queue.COPY, copied.commands, now, Context(db=job.key[0]), job.attempts)
+            self._stream.offer([item])
+
+    def _fail(self, job: _Job, error: CopyFailed) -> None:
+        job.is_over = True
+        _log.warning("cannot copy a key", extra={"why": str(error)})
+        if job.is_dirty and not job.has_begun:
+            self._dirty.reached(job.key)
+        self._dirty.mark(job.key, DirtyReason.FAILED, self._writer.clock(), attempts=job.attempts + 1)
+
+
+def _pieces(jobs: Sequence[_Job]) -> Iterator[list[_Job]]:
+    """Cut jobs into what may be read in one piece."""
+    piece: list[_Job] = []
+    size = 0
+    for job in jobs:
+        if piece and size + job.size_bytes > _PIECE_BYTES:
+            yield piece
+            piece, size = [], 0
+        piece.append(job)
+        size += job.size_bytes
+    if piece:
+        yield piece

@@ -1,0 +1,276 @@
+"""A resync: all keys of the primary are copied, beside live traffic; then what only the secondary has is
+removed.
+
+It is also the back-fill of a new secondary. It runs when not even the keys are known that may differ, or when
+somebody says so. Each key is copied at its own position of the lane, so nothing has to wait or to be locked.
+
+``SCAN`` returns every key that is there from its beginning to its end; a key that comes meanwhile comes with
+its writes. The second walk asks the primary for each key of the secondary, on the lane: a key that is missing
+there at that position is removed at that position.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from dualkv.core.context import Context
+from dualkv.core.effects.model import Command
+from dualkv.core.ledger import Queue
+from dualkv.core.mirror import commands_item
+from dualkv.core.progress import Phase, ResyncProgress
+from dualkv.errors import BackendUnavailable, ConnectionLost, ReplyProtocolError
+from dualkv.net.connection import Connection
+from dualkv.net.lane import LaneState
+from dualkv.net.waiting import Call, PositionedCall
+from dualkv.resp.encode import command
+from dualkv.resp.replies import is_error, value_of
+
+if TYPE_CHECKING:
+    from dualkv.net.copier import Copier
+    from dualkv.net.stream import SecondaryStream
+    from dualkv.net.writer import DualWriter
+
+__all__ = ["Resync"]
+
+_SCAN_COUNT: Final = 256
+_STATE: Final = "resync"
+_SAVE_SECONDS: Final = 1.0
+_LOG_SECONDS: Final = 10.0
+_RETRY_SECONDS: Final = 0.2
+_NEVER_ENUMERATED: Final = frozenset({"ElasticKV"})
+"""Stores that a ``SCAN`` harms."""
+
+_KEYSPACE: Final = re.compile(r"^db(\d+):keys=(\d+)", re.MULTILINE)
+
+_log = logging.getLogger("dualkv.resync")
+
+
+class Resync:
+    """Runs resyncs, one at a time.
+
+    Args:
+        writer: Whose stores they are.
+        stream: Where copies enter.
+        copier: Who makes them.
+        progress: Where it is told how far it is.
+    """
+
+    def __init__(
+        self, writer: DualWriter, stream: SecondaryStream, copier: Copier, progress: ResyncProgress
+    ) -> None:
+        self._writer = writer
+        self._stream = stream
+        self._copier = copier
+        self.progress = progress
+        self._is_automatic = writer.config.resync == "auto" and writer.config.repair != "off"
+        self._wanted: str | None = "backfill" if writer.config.backfill else None
+        self._saved_at = 0.0
+        self._logged_at = 0.0
+
+    def request(self, why: str) -> None:
+        """Begin one as soon as that is possible."""
+        self._wanted = self._wanted or why
+
+    def resume(self, data: bytes | None) -> None:
+        """Go on where an earlier process had to stop, if it had to."""
+        found = ResyncProgress.loaded(data)
+        if found is not None and found.is_running:
+            self.progress.phase, self.progress.db, self.progress.cursor = found.phase, found.db, found.cursor
+            self.progress.keys_done, self.progress.keys_removed = found.keys_done, found.keys_removed
+            self.request(found.why)
+
+    async def run(self) -> None:
+        """Run resyncs until cancelled."""
+        dirty = self._writer.dirty
+        while True:
+            if self._wanted is None and self._is_automatic:
+                self._wanted = dirty.needs_resync
+            if self._wanted is None or self._writer.lane.state is not LaneState.UP:
+                await trio.sleep(_RETRY_SECONDS)
+                continue
+            why, self._wanted = self._wanted, None
+            dirty.needs_resync = None  # what comes from now on makes the next one necessary
+            try:
+                await self._resync(why)
+            except BaseException:
+                self._wanted = why
+                raise
+
+    async def _resync(self, why: str) -> None:
+        progress, clock = self.progress, self._writer.clock
+        while True:
+            try:
+                keys_in_db = await self._count_keys()
+                break
+            except ConnectionLost:
+                await trio.sleep(_RETRY_SECONDS)
+        progress.begin(why, clock(), sum(keys_in_db.values()))
+        _log.warning("resync begins", extra={"why": why, "keys": progress.keys_total})
+        if progress.phase is Phase.COPYING:
+            for db in sorted(db for db in keys_in_db if db >= progress.db):
+                await self._copy_all(db)
+            progress.phase, progress.db, progress.cursor = Phase.CLEANING, 0, b"0"
+        dialect = self._stream.dialect
+        if dialect is not None and dialect.has("SCAN") and dialect.product not in _NEVER_ENUMERATED:
+            await self._clean_all()
+        seconds = clock() - progress.started_at
+        _log.warning(
+            "resync has ended",
+            extra={
+                "keys": progress.keys_done, "removed": progress.keys_removed, "seconds": round(seconds, 1)
+            },
+        )  # fmt: skip
+        progress.end()
+        self._save(force=True)
+
+    async def _ask(self, db: int, *requests: bytes) -> list[bytes]:
+        lane = self._writer.lane
+        if lane.state is not LaneState.UP:
+            raise ConnectionLost("the primary cannot be reached")
+        call = Call(len(requests))
+        lane.dbs.add(db)
+        lane.submit(b"".join(requests), call, Context(db=db))
+        return await call.wait()
+
+    async def _count_keys(self) -> dict[int, int]:
+        (reply,) = await self._ask(self._writer.primary.options.db, command("INFO", "keyspace"))
+        found = _keys_in(reply)
+        return (
+            found
+            if not self._writer.has_paired_dbs
+            else dict.fromkeys([self._writer.primary.options.db], sum(found.values()))
+        )
+
+    # --- the primary's keys
+
+    async def _copy_all(self, db: int) -> None:
+        progress = self.progress
+        if progress.db != db:
+            progress.db, progress.cursor = db, b"0"
+        while True:
+            try:
+                (reply,) = await self._ask(db, command("SCAN", progress.cursor, "COUNT", _SCAN_COUNT))
+                if is_error(reply):
+                    _log.error(
+                        "resync: the primary refuses SCAN",
+                        extra={"why": reply.decode(errors="replace").strip()},
+                    )
+                    return
+                cursor, keys = value_of(reply)
+                await self._copier.copy_found([(db, key) for key in keys])
+            except ConnectionLost:
+                await trio.sleep(_RETRY_SECONDS)  # the same piece again
+                continue
+            progress.keys_done += len(keys)
+            progress.cursor = cursor
+            self._tell()
+            if cursor == b"0":
+                return
+
+    # --- the secondary's keys
+
+    async def _clean_all(self) -> None:
+        progress = self.progress
+        while True:
+            try:
+                await self._clean()
+                return
+            except (ConnectionLost, ReplyProtocolError, BackendUnavailable, trio.TooSlowError):
+                progress.cursor = b"0"
+                await trio.sleep(_RETRY_SECONDS)
+
+    async def _clean(self) -> None:
+        """Walk the secondary on a connection of its own."""
+        backend = self._stream.backend
+        sock, greeting = await backend.open("resync")
+        connection = Connection(sock, greeting)
+        try:
+            paired = self._writer.has_paired_dbs
+            (reply,) = await self._call(connection, command("INFO", "keyspace"))
+            for db in sorted(_keys_in(reply)):
+                if paired and db != backend.options.db:
+                    continue
+                own = self._writer.primary.options.db if paired else db
+                await self._call(connection, command("SELECT", db))
+                await self._clean_db(connection, own)
+        finally:
+            connection.close()
+            backend.closed("resync", lost=False)
+
+    async def _call(self, connection: Connection, wire: bytes) -> list[bytes]:
+        with trio.fail_after(self._writer.config.read_timeout_seconds):
+            return await connection.exchange(wire, 1)
+
+    async def _clean_db(self, connection: Connection, db: int) -> None:
+        progress = self.progress
+        progress.db = db
+        cursor = b"0"
+        while True:
+            (reply,) = await self._call(connection, command("SCAN", cursor, "COUNT", _SCAN_COUNT))
+            if is_error(reply):
+                return
+            cursor, keys = value_of(reply)
+            if keys:
+                await self._remove_missing(db, keys)
+            self._tell()
+            if cursor == b"0":
+                return
+
+    async def _remove_missing(self, db: int, keys: Sequence[bytes]) -> None:
+        """Remove those keys from the secondary that the primary has not, at that position."""
+        lane, stream = self._writer.lane, self._stream
+        await self._writer.wait_free(keys)
+
+        def take(frames: list[bytes], now: float) -> None:
+            for key, frame in zip(keys, frames, strict=True):
+                if frame == b":0\r\n" and (db, key) not in self._writer.dirty:
+                    self.progress.keys_removed += 1
+                    stream.offer([commands_item(Queue.COPY, [Command((b"DEL", key))], now, Context(db=db))])
+
+        if lane.state is not LaneState.UP:
+            raise ConnectionLost("the primary cannot be reached")
+        call = PositionedCall(len(keys), take)
+        lane.dbs.add(db)
+        lane.submit(b"".join(command("EXISTS", key) for key in keys), call, Context(db=db))
+        await call.wait()
+
+    # --- telling
+
+    def _tell(self) -> None:
+        now = self._writer.clock()
+        if now - self._logged_at > _LOG_SECONDS:
+            self._logged_at = now
+            progress = self.progress
+            eta = progress.eta_seconds(now)
+            _log.info(
+                "resync",
+                extra={
+                    "phase": progress.phase.value, "keys": progress.keys_done, "of": progress.keys_total,
+                    "per_second": round(progress.keys_per_second(now)),
+                    "eta_seconds": None if eta is None else round(eta),
+                },
+            )  # fmt: skip
+        self._save()
+
+    def _save(self, *, force: bool = False) -> None:
+        journal, now = self._writer.journal, self._writer.clock()
+        if journal is None or (now - self._saved_at < _SAVE_SECONDS and not force):
+            return
+        self._saved_at = now
+        if self.progress.is_running:
+            journal.save_state(_STATE, self.progress.saved())
+        else:
+            journal.drop_state(_STATE)
+
+
+def _keys_in(info: bytes) -> dict[int, int]:
+    """Return how many keys each database has, by the reply to ``INFO keyspace``."""
+    text = b"" if is_error(info) else value_of(info)
+    if isinstance(text, bytes):
+        text = text.decode(errors="replace")
+    return {int(db): int(count) for db, count in _KEYSPACE.findall(text.replace("\r\n", "\n"))}
