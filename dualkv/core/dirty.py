@@ -14,6 +14,7 @@ from __future__ import annotations
 import enum
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Final
 
 import attrs
@@ -191,14 +192,8 @@ class DirtyKeys:
         return [(key, self._entries[key].attempts) for key in taken]
 
     def _take_from(self, waiting: dict[Key, None], count: int, now: float) -> list[Key]:
-        taken: list[Key] = []
-        looked_at = 0
-        for key in waiting:
-            if len(taken) >= count or looked_at >= 4 * count:
-                break
-            looked_at += 1
-            if self._entries[key].not_before <= now:
-                taken.append(key)
+        looked_at = islice(waiting, 4 * count)  # those that wait for a later attempt are passed over
+        taken = list(islice((key for key in looked_at if self._entries[key].not_before <= now), count))
         for key in taken:
             del waiting[key]
             self._entries[key].is_taken = True

@@ -61,6 +61,8 @@ class StreamItem:
     """A write: the reply that is due if both stores were equal before; None: anything but an error."""
     part_checks: tuple[bytes | None, ...] = ()
     """The same for the commands of a transaction."""
+    epoch: int = 0
+    """How often databases had been exchanged (``SWAPDB``) when it was offered."""
     attempts: int = 0
     """A copy of a key's state: how many have failed before it."""
 

@@ -277,26 +277,39 @@ class ClientOperations:
         if plan.spec.name != "XREADGROUP":
             return self._mark(plan, request, swaps)
         effects = effects_of(Execution(plan.spec, request.args, reply, writer.time.at_ms(writer.clock())))
-        translation = Translation(
-            commands_item(Queue.BLOCKING, effects.commands, writer.clock(), self._state.context)
-            if effects.commands
-            else None,
-            tuple((self._state.context.db, key) for _, key in effects.copies),
-        )
-        if self._lane.is_idle or self._lane.state is not LaneState.UP:
-            writer.enter(translation)
-        else:
-            self._lane.submit(_PING, Barrier(lambda: writer.enter(translation)), writer.own_context)
+        commands, context = effects.commands, self._state.context
+        item = commands_item(Queue.BLOCKING, commands, writer.clock(), context) if commands else None
+        translation = Translation(item, tuple((context.db, key) for _, key in effects.copies))
+
+        def enter() -> None:
+            if stream.swaps == swaps:
+                writer.enter(translation)
+            else:
+                self._mark(plan, request, swaps)
+
+        self._behind_lane(enter)
 
     def _mark(self, plan: Plan, request: Request, swaps: int) -> None:
         """Have the keys copied that a command has changed, or may have, beside the lane."""
         stream, db = self._writer.stream, self._state.context.db
-        if stream is not None and plan.queue is not None:
-            keys = keys_of(plan.spec, request.args) or ()
-            self._writer.translator.forget(plan, request.args, db)
-            # Databases that were exchanged meanwhile: it may have been before or after that.
-            dbs = {db} if stream.swaps == swaps else {db, *self._lane.dbs}
-            stream.copy_now([(db, key) for db in dbs for key in keys], is_unordered=True)
+        if stream is None or plan.queue is None:
+            return
+        keys = keys_of(plan.spec, request.args) or ()
+        self._writer.translator.forget(plan, request.args, db)
+        stream.copy_now([(db, key) for key in keys], is_unordered=True)
+
+        def mark_everywhere() -> None:
+            if stream.swaps != swaps:  # it may have been before databases were exchanged, or after that
+                stream.copy_now([(one, key) for one in self._lane.dbs for key in keys], is_unordered=True)
+
+        self._behind_lane(mark_everywhere)
+
+    def _behind_lane(self, work: Callable[[], None]) -> None:
+        """Do *work* once all replies to what the lane has been told so far have been seen."""
+        if self._lane.is_idle or self._lane.state is not LaneState.UP:
+            work()
+        else:
+            self._lane.submit(_PING, Barrier(work), self._writer.own_context)
 
     async def _put_back(self, commands: list[tuple[bytes | str | int, ...]]) -> None:
         """Put back what was taken for a client that has gone."""

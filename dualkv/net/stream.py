@@ -81,8 +81,7 @@ class SecondaryStream:
         self.dialect: Dialect | None = None
         """What the secondary understands; None: it has not been reached yet."""
         self._identity: Identity | None = None
-        self.swaps = 0
-        """How often databases have been exchanged."""
+        self._swaps: list[tuple[int, int]] = []  # databases that have been exchanged, so far
         self.under_way: set[Key] = set()
         """Large keys of which a part has been copied and another part has not."""
         self.copied_bytes = 0
@@ -135,6 +134,9 @@ class SecondaryStream:
 
         The books are made at the end of the step, for all items of the step at once.
         """
+        if self._swaps:
+            for item in items:
+                item.epoch = len(self._swaps)
         if self.under_way:
             items = [item for item in items if not self._disturbs_copies(item)]
         if not self.gate.is_open:
@@ -155,7 +157,7 @@ class SecondaryStream:
         if item.queue is Queue.SHADOW:
             self._refuse(item, DropReason.SUSPENDED)
             return False
-        keys = item.keys_by_db()
+        keys = self._keys_now(item)
         if keys is None and self.gate.state is GateState.OVERLOADED:
             return True  # it has its place in the order: what is queued already comes before it
         if not keys and keys is not None:
@@ -191,7 +193,7 @@ class SecondaryStream:
         """Whether an item would meet another state than on the primary; then its keys are copied instead."""
         if item.queue is Queue.COPY:
             return False
-        keys = item.keys_by_db()
+        keys = self._keys_now(item)
         if not keys or not any(key in self.dirty for key in keys):
             return False
         if item.queue is Queue.SHADOW:
@@ -206,7 +208,7 @@ class SecondaryStream:
         """Whether an item cannot be sent beside the chunks of a large key; then the copy begins anew."""
         if item.queue is Queue.COPY:
             return False
-        keys = item.keys_by_db()
+        keys = self._keys_now(item)
         concerned = self.under_way if keys is None else self.under_way.intersection(keys)
         if not concerned:
             return False
@@ -224,12 +226,31 @@ class SecondaryStream:
         self.wake_copier()
         return False  # what depends on a dirty key is deferred next
 
+    @property
+    def swaps(self) -> int:
+        """How often databases have been exchanged."""
+        return len(self._swaps)
+
+    def _keys_now(self, item: StreamItem) -> list[Key] | None:
+        """Return an item's keys by the databases that they are in now."""
+        keys = item.keys_by_db()
+        if keys is None or item.epoch == len(self._swaps):
+            return keys
+        moved: list[Key] = []
+        for key_db, name in keys:
+            db = key_db
+            for one, other in self._swaps[item.epoch :]:
+                db = other if db == one else one if db == other else db
+            moved.append((db, name))
+        return moved
+
     def follow_swaps(self, item: StreamItem) -> None:
         """Take note if an item has exchanged databases: their dirty keys go with them."""
         for plan, request in item.parts or ((item.plan, item.request),):
             if plan.spec.name == "SWAPDB":
-                self.swaps += 1
-                self.dirty.swap(int(request.args[1]), int(request.args[2]))
+                one, other = int(request.args[1]), int(request.args[2])
+                self._swaps.append((one, other))
+                self.dirty.swap(one, other)
                 self.copy_now(self.under_way)
                 self.under_way.clear()
 
@@ -273,7 +294,7 @@ class SecondaryStream:
         """Take note that an item did not do what it should."""
         if item.expected is not None or not is_about_data(item):
             return None
-        keys = item.keys_by_db()
+        keys = self._keys_now(item)
         if keys is not None and item.queue is Queue.COPY:
             for key in keys:
                 self.dirty.mark(key, reason, self.clock(), attempts=item.attempts + 1)

@@ -15,6 +15,7 @@ import trio
 from dualkv.config import SETTINGS
 from dualkv.errors import BackendUnavailable, ConfigError
 from dualkv.torture.faults import available_faults, choose_faults
+from dualkv.torture.generate import choose_templates
 from dualkv.torture.report import Result, as_json, details, line, table
 from dualkv.torture.seed import Options, keys_in, run_seed
 from dualkv.torture.stores import Store, Stores, open_store, own_stores, throw_away_stores
@@ -58,7 +59,8 @@ def run_torture(
     stores = nullcontext(own) if own else throw_away_stores(*binaries, persistent=persistent)
     results: list[Result] = []
     with stores as pair:
-        trio.run(_run, pair, options, seeds, results, may_flush or not addresses, as_json_lines)
+        trio.run(_check, pair, options, may_flush or own is None)
+        trio.run(_run, pair, options, seeds, results, as_json_lines)
     if not as_json_lines:
         print("\n".join(table(results)))
     return len(results) == len(seeds) and all(result.is_good for result in results)
@@ -80,13 +82,11 @@ async def _run(
     options: Options,
     seeds: range,
     results: list[Result],
-    may_flush: bool,
     as_json_lines: bool,
 ) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_on_signal, signals, nursery.cancel_scope)
-            await _check(stores, may_flush=may_flush)
             for seed in seeds:
                 result = await run_seed(seed, stores, options, _say)
                 results.append(result)
@@ -94,14 +94,15 @@ async def _run(
             nursery.cancel_scope.cancel()
 
 
-async def _check(stores: Stores, *, may_flush: bool) -> None:
-    """Make sure that there are two stores, and that what is in them may be removed.
+async def _check(stores: Stores, options: Options, may_flush: bool) -> None:
+    """Make sure that there are two stores, that what is in them may be removed, and something to send.
 
     Raises:
         ConfigError: They are one, or cannot be reached, or hold data that the user did not give up.
     """
     try:
         async with open_store(stores.primary) as primary, open_store(stores.secondary) as secondary:
+            choose_templates(primary.commands, options.only, options.without)
             await _check_identity(primary, secondary)
             for name, store in (("primary", primary), ("secondary", secondary)):
                 if not may_flush and (count := await keys_in(store)):
