@@ -90,7 +90,7 @@ async def run_seed(seed: int, stores: Stores, options: Options, say: Callable[[s
             result.complaints.append(f"dualkv ended with {code}")
         result.complaints += child.faults()[:5]
         result.drops = child.total("proxy_async_drops_total")
-        result.repairs = child.total("proxy_repairs_total")
+        result.repairs = child.total("proxy_repaired_keys_total")
     result.seconds = trio.current_time() - started
     return result
 
