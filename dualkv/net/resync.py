@@ -1,4 +1,4 @@
-"""A resync: all keys of the primary are copied beside live traffic, then what only the secondary has is removed.
+"""A resync: all keys of the primary are copied beside live traffic; what only the secondary has is removed.
 
 It is also the back-fill of a new secondary. It runs when not even the keys are known that may differ, or when
 somebody says so. Each key is copied at its own position of the lane, so nothing has to wait or to be locked.

@@ -71,7 +71,10 @@ class Shard:
     def __init__(self, stream: SecondaryStream, capacity: int) -> None:
         self._stream = stream
         self._send, self._receive = trio.open_memory_channel[list[Entry]](capacity)
+        self._entered: deque[float] = deque()
+        """When the first entry of each list in the channel was offered."""
         self._waiting: deque[Entry] = deque()
+        self._must_coalesce = False
         self._is_at_end = False
         self._connection: Connection | None = None
         self._context = Context()
@@ -92,10 +95,16 @@ class Shard:
 
     def enter(self, entries: list[Entry]) -> None:
         """Put entries behind all earlier ones. The list becomes the shard's."""
+        head = entries[0]
+        self._entered.append(head.item.offered_at if isinstance(head, Rendezvous) else head.offered_at)
         self._send.send_nowait(entries)
 
     def coalesce(self) -> None:
-        """Leave the writes that wait to copies of their keys."""
+        """Leave the writes that wait to copies of their keys, as soon as the task gets to it."""
+        self._must_coalesce = True
+
+    def _coalesce(self) -> None:
+        self._must_coalesce = False
         self._receive_all()
         kept: deque[Entry] = deque()
         for entry in self._waiting:
@@ -115,11 +124,10 @@ class Shard:
     @property
     def oldest_offer(self) -> float | None:
         """When the first entry that waits was offered, if one does."""
-        self._receive_all()
-        if not self._waiting:
-            return None
-        head = self._waiting[0]
-        return head.item.offered_at if isinstance(head, Rendezvous) else head.offered_at
+        if self._waiting:
+            head = self._waiting[0]
+            return head.item.offered_at if isinstance(head, Rendezvous) else head.offered_at
+        return self._entered[0] if self._entered else None
 
     @property
     def is_connected(self) -> bool:
@@ -143,6 +151,8 @@ class Shard:
 
     async def _step(self) -> None:
         """Connect, or wait for entries, or send some of them."""
+        if self._must_coalesce:
+            self._coalesce()
         if self._connection is None:
             if self._has_failed:
                 await self._pause()
@@ -173,12 +183,17 @@ class Shard:
     def _receive_all(self) -> None:
         while True:
             try:
-                self._waiting += self._receive.receive_nowait()
+                self._take(self._receive.receive_nowait())
             except trio.WouldBlock:
                 return
             except trio.EndOfChannel:
                 self._is_at_end = True
                 return
+
+    def _take(self, entries: list[Entry]) -> None:
+        """Put what came out of the channel behind what waits. Only the task may: lists must not overtake."""
+        self._entered.popleft()
+        self._waiting += entries
 
     async def _wait_for_entries(self) -> None:
         """Return when something waits, the entrance is closed, or it is time to look at the connection."""
@@ -187,7 +202,7 @@ class Shard:
             return
         with trio.move_on_after(_IDLE_CHECK_SECONDS):  # noqa: ASYNC912 - receive() waits
             try:
-                self._waiting += await self._receive.receive()
+                self._take(await self._receive.receive())
             except trio.EndOfChannel:
                 self._is_at_end = True
                 return
