@@ -39,6 +39,7 @@ _CONGESTED_BYTES: Final = 8 * 1024 * 1024
 """Unsent bytes from which on clients are not read."""
 _JOINED_BYTES: Final = 256 * 1024
 """What is unsent leaves in one piece up to here; beyond, joining would copy large values again and again."""
+_PING: Final = command("PING")
 _LONG_READ_BYTES: Final = 256 * 1024
 _WATCHES_PER_TIMEOUT: Final = 4
 
@@ -84,6 +85,45 @@ class _Switch:
 
     def on_lost(self) -> None:
         pass
+
+
+class Barrier:
+    """Tells when everything has been answered that was submitted before it.
+
+    Args:
+        passed: Called then.
+        parts: How many pieces it has, each behind a part of what was submitted.
+    """
+
+    def __init__(self, passed: Callable[[], None], parts: int) -> None:
+        self._passed = passed
+        self._missing = parts
+
+    def part(self) -> _Part:
+        """Return what waits for the ``PING`` of one piece."""
+        return _Part(self._arrive)
+
+    def _arrive(self) -> None:
+        self._missing -= 1
+        if not self._missing:
+            self._passed()
+
+
+class _Part:
+    """Waits for a ``PING``, or for the loss of the connection: then nothing before it will be answered."""
+
+    __slots__ = ("_arrived", "missing")
+
+    def __init__(self, arrived: Callable[[], None]) -> None:
+        self.missing = 1
+        self._arrived = arrived
+
+    def on_replies(self, frames: list[bytes], now: float) -> None:  # noqa: ARG002 - as `Waiting`
+        self.missing = 0
+        self._arrived()
+
+    def on_lost(self) -> None:
+        self._arrived()
 
 
 class Lane:
@@ -164,6 +204,19 @@ class Lane:
             self._flush_is_due = True
             self._hub.at_end_of_round(self._flush)
 
+    def submit_barrier(self, passed: Callable[[], None]) -> None:
+        """Call *passed* once all replies to what has been submitted so far have been seen, or are lost."""
+        if self.is_idle or self.state is not LaneState.UP:
+            return passed()
+        # What waits for its context to be entered leaves behind what is sent now: each group has a part.
+        barrier = Barrier(passed, 1 + len(self._other_contexts))
+        self._append(_PING, barrier.part())
+        for submitted in self._other_contexts.values():
+            submitted.append((_PING, barrier.part()))
+        if not self._flush_is_due:
+            self._flush_is_due = True
+            self._hub.at_end_of_round(self._flush)
+
     def _append(self, wire: bytes, waiting: Waiting) -> None:
         if not self._waiting:
             self._last_progress = self._clock()
@@ -203,7 +256,7 @@ class Lane:
     @property
     def is_idle(self) -> bool:
         """Whether nobody waits for a reply."""
-        return not self._waiting
+        return not (self._waiting or self._other_contexts)
 
     @property
     def is_congested(self) -> bool:

@@ -29,7 +29,7 @@ from dualkv.core.translator import NOT_ASKED, Translation
 from dualkv.errors import BackendUnavailable, ConnectionLost, LoginRefused
 from dualkv.net.lane import LaneState
 from dualkv.net.lease import Lease
-from dualkv.net.waiting import Attempt, Barrier, Call, TransactionBlock
+from dualkv.net.waiting import Attempt, Call, TransactionBlock
 from dualkv.resp import encode
 from dualkv.resp.encode import command
 from dualkv.resp.integers import parse_integer
@@ -47,7 +47,6 @@ _UNBLOCK_SECONDS: Final = 1.0
 _WAIT_POLL_SECONDS: Final = 0.01
 _PENALTY_SECONDS: Final = 0.05
 _MAX_PENALTY_SECONDS: Final = 3.0
-_PING: Final = command("PING")
 _MULTI: Final = command("MULTI")
 _EXEC: Final = command("EXEC")
 
@@ -178,10 +177,9 @@ class ClientOperations:
 
     async def _lane_caught_up(self) -> None:
         """Return when everything that was sent on the lane has been answered, or is lost."""
-        if not self._lane.is_idle and self._lane.state is LaneState.UP:
-            passed = trio.Event()
-            self._lane.submit(_PING, Barrier(passed.set), self._writer.own_context)
-            await passed.wait()
+        passed = trio.Event()
+        self._lane.submit_barrier(passed.set)
+        await passed.wait()
 
     async def _execute_on_lane(
         self, plan: Plan, transaction: Transaction, finish: Callable[[list[bytes]], list[bytes]]
@@ -287,7 +285,7 @@ class ClientOperations:
             else:
                 self._mark(plan, request, swaps)
 
-        self._behind_lane(enter)
+        self._lane.submit_barrier(enter)
 
     def _mark(self, plan: Plan, request: Request, swaps: int) -> None:
         """Have the keys copied that a command has changed, or may have, beside the lane."""
@@ -302,14 +300,7 @@ class ClientOperations:
             if stream.swaps != swaps:  # it may have been before databases were exchanged, or after that
                 stream.copy_now([(one, key) for one in self._lane.dbs for key in keys], is_unordered=True)
 
-        self._behind_lane(mark_everywhere)
-
-    def _behind_lane(self, work: Callable[[], None]) -> None:
-        """Do *work* once all replies to what the lane has been told so far have been seen."""
-        if self._lane.is_idle or self._lane.state is not LaneState.UP:
-            work()
-        else:
-            self._lane.submit(_PING, Barrier(work), self._writer.own_context)
+        self._lane.submit_barrier(mark_everywhere)
 
     async def _put_back(self, commands: list[tuple[bytes | str | int, ...]]) -> None:
         """Put back what was taken for a client that has gone."""

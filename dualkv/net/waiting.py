@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = [
     "AskingBatch",
     "Attempt",
-    "Barrier",
     "Call",
     "ClientBatch",
     "CorrectedCall",
@@ -426,25 +425,6 @@ class PositionedCall(Call):
         if self._error is not None:
             raise self._error
         return frames
-
-
-class Barrier:
-    """A ``PING`` on the lane: its reply proves that all replies to what was sent before have been seen."""
-
-    __slots__ = ("_passed", "missing")
-
-    def __init__(self, passed: Callable[[], None]) -> None:
-        self.missing = 1
-        self._passed = passed
-
-    def on_replies(self, frames: list[bytes], now: float) -> None:  # noqa: ARG002 - as `Waiting`
-        """Everything before it has been answered."""
-        self.missing = 0
-        self._passed()
-
-    def on_lost(self) -> None:
-        """Everything before it is lost: nothing of it will be answered any more."""
-        self._passed()
 
 
 class SingleCall(_Timed):

@@ -48,7 +48,7 @@ from dualkv.net.pubsub import SubscriptionPool
 from dualkv.net.resync import Resync
 from dualkv.net.shadow import ShadowReader
 from dualkv.net.stream import SecondaryStream
-from dualkv.net.waiting import Barrier, PositionedCall, SingleCall
+from dualkv.net.waiting import PositionedCall, SingleCall
 from dualkv.observe.metrics import CommandCounters, ProxyMetrics
 from dualkv.observe.reports import DivergenceReports
 from dualkv.observe.sentry import SentryReporter
@@ -355,10 +355,9 @@ class DualWriter:
     async def _settled(self) -> None:
         """Return when all that was noted before is on the secondary, or its keys are dirty."""
         assert self.stream is not None
-        if self.lane.state is LaneState.UP:
-            passed = trio.Event()
-            self.lane.submit(command("PING"), Barrier(passed.set), self.own_context)
-            await passed.wait()
+        passed = trio.Event()
+        self.lane.submit_barrier(passed.set)
+        await passed.wait()
         now = self.clock()
         while self.stream.oldest_unsettled() <= now:  # noqa: ASYNC110 - it tells nobody
             await trio.sleep(_SETTLING_SECONDS)
