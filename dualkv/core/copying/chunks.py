@@ -30,8 +30,8 @@ key``; one that finds another type means that the key was written over, and the 
 One thing is removed without an effect: a field that expires. If it was touched before its chunk by an
 effect that keeps its expiry (``HSETEX … KEEPTTL`` for HINCRBY), the other store has made it without one,
 and keeps it. So the last chunk asks how many elements there are; a reply that differs makes the key dirty
-as any other does. (Not where fields with an expiry were seen: servers count fields that have expired until
-they get round to removing them.)
+as any other does. (Not where fields with an expiry were seen, or cannot be: servers count fields that have
+expired until they get round to removing them.)
 
 What the sender has to do
 =========================
@@ -178,7 +178,7 @@ class ChunkedCopy:
             yield Command((b"PEXPIREAT", self.key, b"%d" % at_ms))
         elif self.is_over:
             yield Command((b"PERSIST", self.key))
-        if self.is_over and not self._has_expiries:
+        if self.is_over and not self._has_expiries and not self._lost():
             yield Command((self._kind.length, self.key), integer(self.total))
 
     def _on_refusal(self, refusal: bytes, *, is_of_script: bool) -> Copied:

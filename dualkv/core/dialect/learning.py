@@ -64,8 +64,6 @@ def learn(replies: Sequence[bytes]) -> Dialect:
 
 def _info_fields(frame: bytes) -> Iterator[tuple[str, str]]:
     text = None if is_error(frame) else value_of(frame)
-    if isinstance(text, str):  # RESP3's verbatim strings
-        text = text.encode()
     for line in text.splitlines() if isinstance(text, bytes) else ():
         name, colon, value = line.decode(errors="replace").partition(":")
         if colon:
