@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help run test test-node conformance check format matrix bench docs clean
+.PHONY: help run test test-node torture conformance check format matrix bench docs clean
 
 help: ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,10 @@ test-node: $(STAMP) ## ioredis, node-redis and BullMQ through dualkv
 	@.ci/install-servers node npm
 	cd tests/node_clients && npm install --no-package-lock --no-audit --no-fund --loglevel=error
 	$(BIN)/python -m pytest -m npm tests/node_clients $(ARGS)
+
+torture: $(STAMP) ## 200 seeds of all write commands and all faults; ARGS="--seeds 5"
+	@.ci/install-servers
+	$(BIN)/dualkv torture --seeds 200 --operations 20000 $(ARGS)
 
 conformance: $(STAMP) ## every command of Redis 7.0, directly and through dualkv, byte by byte
 	@.ci/install-servers

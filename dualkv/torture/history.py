@@ -15,6 +15,8 @@ __all__ = ["History", "Operation", "shown"]
 _MAX_KEYS: Final = 50_000
 _SHOWN_BYTES: Final = 60
 _TOUCH_ALL: Final = frozenset({"FLUSHALL", "FLUSHDB", "SWAPDB"})
+_CARRY_OVER: Final = frozenset({b"RENAME", b"RENAMENX", b"COPY"})
+"""The value of the first key becomes that of the second."""
 
 
 def shown(value: bytes) -> str:
@@ -81,8 +83,19 @@ class History:
             self._by_key[key].append(operation)
 
     def of(self, key: bytes) -> list[Operation]:
-        """Return what is remembered of *key*, oldest first, with what touched all keys meanwhile."""
+        """Return what is remembered of *key*, oldest first.
+
+        With it comes what touched all keys meanwhile, and what happened to a key whose value came here.
+        """
         own = list(self._by_key.get(key, ()))
-        first = own[0].number if own else 0
-        others = [operation for operation in self._of_all if operation.number > first]
-        return sorted(own + others, key=lambda operation: operation.number)
+        found = {id(operation): operation for operation in own}
+        if own:
+            found |= {id(other): other for other in self._of_all if other.number > own[0].number}
+        for operation in own:
+            if operation.args[0].upper() in _CARRY_OVER and operation.args[1] != key:
+                found |= {
+                    id(other): other
+                    for other in self._by_key.get(operation.args[1], ())
+                    if other.number < operation.number
+                }
+        return sorted(found.values(), key=lambda operation: operation.number)

@@ -15,7 +15,7 @@ def test_the_newest_operations_of_each_key_are_kept() -> None:
     history = History(per_key=2)
     for number in range(3):
         history.record(operation(number, b"SET", b"a", b"%d" % number))
-    history.record(operation(3, b"RENAME", b"a", b"b"))
+    history.record(operation(3, b"MSET", b"a", b"1", b"b", b"2"))
 
     assert [one.number for one in history.of(b"a")] == [2, 3]
     assert [one.number for one in history.of(b"b")] == [3]
@@ -30,6 +30,17 @@ def test_what_touches_all_keys_is_told_with_each() -> None:
     history.record(operation(3, b"FLUSHDB"))
 
     assert [one.number for one in history.of(b"a")] == [2, 3]
+
+
+def test_what_happened_to_a_value_before_it_came_is_told() -> None:
+    """Of the key that it was copied or moved from, up to that moment."""
+    history = History(per_key=5)
+    history.record(operation(1, b"SET", b"a", b"1"))
+    history.record(operation(2, b"RENAME", b"a", b"b"))
+    history.record(operation(3, b"SET", b"a", b"2"))
+
+    assert [one.number for one in history.of(b"b")] == [1, 2]
+    assert [one.number for one in history.of(b"a")] == [1, 2, 3]
 
 
 def test_commands_whose_keys_are_hard_to_tell_are_kept_with_some() -> None:
