@@ -1,19 +1,17 @@
-"""Blocking commands: how long they wait, and what mirrors them.
+"""Blocking commands: how long they wait, and how to put back what they took for nobody.
 
 They run on a connection of their own, so their place in the lane's order is known only roughly. That is why
-the effect names the value that was taken (``BLPOP`` → ``LREM key 1 value``) and not a position.
+their effects (`dualkv.core.effects`) name the value that was taken and not a position.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Final
 
-from dualkv.commands.keys import keys_of
 from dualkv.commands.table import CommandSpec
 from dualkv.resp.replies import elements_of, is_error, is_null, value_of
 
-__all__ = ["effects_of", "gives_back", "wait_seconds"]
+__all__ = ["gives_back", "wait_seconds"]
 
 Args = tuple[bytes, ...]
 Command = tuple[bytes | str | int, ...]
@@ -32,23 +30,6 @@ def wait_seconds(spec: CommandSpec, args: Args) -> float | None:
     except (ValueError, IndexError, StopIteration):
         return None
     return seconds if 0 < seconds < float("inf") else None
-
-
-def effects_of(spec: CommandSpec, args: Args, reply: bytes, now_ms: int) -> list[Command]:
-    """Return the commands that make another store do what a blocking command did.
-
-    Args:
-        spec: The command.
-        args: The request.
-        reply: The primary's raw reply.
-        now_ms: The time, in milliseconds since 1970 (consumer groups remember it).
-    """
-    if is_error(reply):
-        return []
-    if spec.name == "XREADGROUP":
-        return _read_group(spec, args, reply, now_ms)
-    effects = _EFFECTS.get(spec.name)
-    return [] if effects is None or is_null(reply) else effects(args, reply)
 
 
 def gives_back(spec: CommandSpec, args: Args, reply: bytes) -> list[Command]:
@@ -93,82 +74,3 @@ def _score(frame: bytes) -> bytes:
 def _takes_left(args: Args) -> bool:
     """``BLMPOP timeout numkeys key … LEFT|RIGHT``."""
     return args[3 + int(args[2])].upper() == b"LEFT"
-
-
-def _pop_left(_: Args, reply: bytes) -> list[Command]:
-    key, value = _bulks(reply)
-    return [("LREM", key, 1, value)]
-
-
-def _pop_right(_: Args, reply: bytes) -> list[Command]:
-    key, value = _bulks(reply)
-    return [("LREM", key, -1, value)]
-
-
-def _pop_many(args: Args, reply: bytes) -> list[Command]:
-    key, values = elements_of(reply)
-    count = 1 if _takes_left(args) else -1
-    return [("LREM", _bulk(key), count, value) for value in _bulks(values)]
-
-
-def _move(args: Args, reply: bytes) -> list[Command]:
-    if args[0].upper() == b"BRPOPLPUSH":
-        takes_left, puts_left = False, True
-    else:
-        takes_left, puts_left = (word.upper() == b"LEFT" for word in args[3:5])
-    value = _bulk(reply)
-    return [("LREM", args[1], 1 if takes_left else -1, value), (_PUSH[puts_left], args[2], value)]
-
-
-def _pop_scored(_: Args, reply: bytes) -> list[Command]:
-    key, member, _score = elements_of(reply)
-    return [("ZREM", _bulk(key), _bulk(member))]
-
-
-def _pop_many_scored(_: Args, reply: bytes) -> list[Command]:
-    key, pairs = elements_of(reply)
-    return [("ZREM", _bulk(key), *(_bulk(elements_of(pair)[0]) for pair in elements_of(pairs)))]
-
-
-def _read_group(spec: CommandSpec, args: Args, reply: bytes, now_ms: int) -> list[Command]:
-    """What the group has delivered is pending at the consumer; and the consumer exists from now on."""
-    group, consumer = args[2], args[3]
-    keys = keys_of(spec, args) or ()
-    begins = dict(zip(keys, args[-len(keys) :], strict=True)) if keys else {}
-    has_noack = any(word.upper() == b"NOACK" for word in args[4:])
-    effects: list[Command] = [("XGROUP", "CREATECONSUMER", key, group, consumer) for key in keys]
-    for stream_key, entries in _streams(reply):
-        if begins.get(stream_key) != b">":  # its own history: nothing is delivered anew
-            continue
-        ids = [_bulk(elements_of(entry)[0]) for entry in elements_of(entries)]
-        if has_noack and ids:
-            effects.append(("XGROUP", "SETID", stream_key, group, ids[-1]))
-        elif ids:
-            effects += [
-                ("XCLAIM", stream_key, group, consumer, 0, entry_id, "TIME", now_ms, "RETRYCOUNT", 1, "FORCE",
-                 "JUSTID", "LASTID", entry_id)
-                for entry_id in ids
-            ]  # fmt: skip
-    return effects
-
-
-def _streams(reply: bytes) -> list[tuple[bytes, bytes]]:
-    """RESP2: pairs of key and entries; RESP3: a map."""
-    if is_null(reply):
-        return []
-    elements: Sequence[bytes] = elements_of(reply)
-    if reply[:1] == b"%":
-        return [(_bulk(key), entries) for key, entries in zip(elements[::2], elements[1::2], strict=True)]
-    return [(_bulk(key), entries) for key, entries in map(elements_of, elements)]
-
-
-_EFFECTS: Final[dict[str, Callable[[Args, bytes], list[Command]]]] = {
-    "BLPOP": _pop_left,
-    "BRPOP": _pop_right,
-    "BLMPOP": _pop_many,
-    "BLMOVE": _move,
-    "BRPOPLPUSH": _move,
-    "BZPOPMIN": _pop_scored,
-    "BZPOPMAX": _pop_scored,
-    "BZMPOP": _pop_many_scored,
-}

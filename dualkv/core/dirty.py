@@ -90,6 +90,8 @@ class DirtyKeys:
         """How many keys became dirty so far, by reason."""
         self.repaired = 0
         """How many became clean again."""
+        self.functions = False
+        """Whether the libraries of functions may differ."""
         self.needs_resync: str | None = None
         """Why copying single keys is not enough any more; None: it is."""
 

@@ -20,6 +20,7 @@ from dualkv.resp.requests import Request
 __all__ = [
     "NOT_DATA",
     "StreamItem",
+    "changes_functions",
     "commands_item",
     "differs",
     "error_of",
@@ -121,13 +122,19 @@ def size_bytes(items: Iterable[StreamItem]) -> int:
 
 def is_about_data(item: StreamItem) -> bool:
     """Return whether anything in the keyspace differs if a write does not arrive."""
-    return bool(item.parts) or item.plan.spec.name not in NOT_DATA
+    return any(plan.spec.name not in NOT_DATA for plan, _ in item.parts or ((item.plan, item.request),))
 
+
+def changes_functions(item: StreamItem) -> bool:
+    """Return whether it changes the libraries of functions."""
+    return any(plan.spec.name in _FUNCTIONS for plan, _ in item.parts or ((item.plan, item.request),))
+
+
+_FUNCTIONS: Final = frozenset({"FUNCTION LOAD", "FUNCTION DELETE", "FUNCTION FLUSH", "FUNCTION RESTORE"})
 
 NOT_DATA: Final = frozenset(
     {
-        "SCRIPT LOAD", "SCRIPT FLUSH", "FUNCTION LOAD", "FUNCTION DELETE", "FUNCTION FLUSH",
-        "FUNCTION RESTORE", "PUBLISH", "SPUBLISH",
+        *_FUNCTIONS, "SCRIPT LOAD", "SCRIPT FLUSH", "PUBLISH", "SPUBLISH", "SELECT", "MULTI", "EXEC",
     }
 )  # fmt: skip
 

@@ -40,9 +40,9 @@ class ResyncProgress:
     completed: int = 0
     """Resyncs that have come to their end."""
 
-    def begin(self, why: str, now: float, keys_total: int) -> None:
+    def begin(self, why: str, now: float) -> None:
         """Begin, or go on where another process had to stop."""
-        self.why, self.started_at, self.keys_total = why, now, keys_total
+        self.why, self.started_at = why, now
         if self.phase is Phase.IDLE:
             self.phase = Phase.COPYING
             self.keys_done = self.keys_removed = self.db = 0

@@ -21,6 +21,7 @@ import trio
 
 from dualkv.core.context import Context
 from dualkv.core.copying import Copied, CopyFailed, KeyCopy
+from dualkv.core.copying.functions import library_writes
 from dualkv.core.dirty import DirtyReason, Key
 from dualkv.core.ledger import Queue
 from dualkv.core.mirror import commands_item
@@ -106,9 +107,12 @@ class Copier:
         async with trio.open_nursery() as nursery:
             while True:
                 self._wakeup = trio.Event()
+                if self._dirty.functions and self._can_copy():
+                    await self._copy_functions()
                 jobs = self._next_jobs()
                 if not jobs:
-                    with trio.move_on_after(_TURN_SECONDS if self._dirty else float("inf")):
+                    has_work = self._dirty or self._dirty.functions
+                    with trio.move_on_after(_TURN_SECONDS if has_work else float("inf")):
                         await self._wakeup.wait()
                     continue
                 await self._slots.acquire_on_behalf_of(jobs)
@@ -175,6 +179,27 @@ class Copier:
             self._dirty.mark(job.key, DirtyReason.AMBIGUOUS, self._writer.clock())
 
     # --- copying
+
+    async def _copy_functions(self) -> None:
+        """Replace the secondary's libraries of functions by the primary's."""
+        writer, target = self._writer, self._stream.dialect
+        self._dirty.functions = False
+        if target is None or not (
+            writer.primary_dialect.has("FUNCTION LIST") and target.has("FUNCTION LOAD")
+        ):
+            return
+
+        def take(frames: list[bytes], now: float) -> None:
+            if not is_error(frames[0]):
+                item = commands_item(Queue.COPY, library_writes(frames[0]), now, writer.own_context)
+                self._stream.offer([item])
+
+        call = PositionedCall(1, take)
+        writer.lane.submit(command("FUNCTION", "LIST", "WITHCODE"), call, writer.own_context)
+        try:
+            await call.wait()
+        except ConnectionLost:
+            self._dirty.functions = True
 
     async def copy_found(self, keys: Sequence[Key]) -> None:
         """Copy keys that are not known to be dirty; return when their copies have entered the stream.

@@ -26,6 +26,7 @@ from dualkv.errors import BackendUnavailable, ConnectionLost, ReplyProtocolError
 from dualkv.net.connection import Connection
 from dualkv.net.lane import LaneState
 from dualkv.net.waiting import Call, PositionedCall
+from dualkv.observe.logs import RateLimit
 from dualkv.resp.encode import command
 from dualkv.resp.replies import is_error, value_of
 
@@ -68,6 +69,7 @@ class Resync:
         self.progress = progress
         self._is_automatic = writer.config.resync == "auto" and writer.config.repair != "off"
         self._wanted: str | None = "backfill" if writer.config.backfill else None
+        self._trouble_log = RateLimit(_LOG_SECONDS, writer.clock)
         self._saved_at = 0.0
         self._logged_at = 0.0
 
@@ -93,12 +95,10 @@ class Resync:
                 await trio.sleep(_RETRY_SECONDS)
                 continue
             why, self._wanted = self._wanted, None
+            self.progress.begin(why, self._writer.clock())
             dirty.needs_resync = None  # what comes from now on makes the next one necessary
-            try:
-                await self._resync(why)
-            except BaseException:
-                self._wanted = why
-                raise
+            dirty.functions = True
+            await self._resync(why)
 
     async def _resync(self, why: str) -> None:
         progress, clock = self.progress, self._writer.clock
@@ -108,7 +108,7 @@ class Resync:
                 break
             except ConnectionLost:
                 await trio.sleep(_RETRY_SECONDS)
-        progress.begin(why, clock(), sum(keys_in_db.values()))
+        progress.keys_total = sum(keys_in_db.values())
         _log.warning("resync begins", extra={"why": why, "keys": progress.keys_total})
         if progress.phase is Phase.COPYING:
             for db in sorted(db for db in keys_in_db if db >= progress.db):
@@ -162,7 +162,8 @@ class Resync:
                     return
                 cursor, keys = value_of(reply)
                 await self._copier.copy_found([(db, key) for key in keys])
-            except ConnectionLost:
+            except ConnectionLost as error:
+                self._tell_trouble(error)
                 await trio.sleep(_RETRY_SECONDS)  # the same piece again
                 continue
             progress.keys_done += len(keys)
@@ -179,7 +180,8 @@ class Resync:
             try:
                 await self._clean()
                 return
-            except (ConnectionLost, ReplyProtocolError, BackendUnavailable, trio.TooSlowError):
+            except (ConnectionLost, ReplyProtocolError, BackendUnavailable, trio.TooSlowError) as error:
+                self._tell_trouble(error)
                 progress.cursor = b"0"
                 await trio.sleep(_RETRY_SECONDS)
 
@@ -211,9 +213,7 @@ class Resync:
         cursor = b"0"
         while True:
             (reply,) = await self._call(connection, command("SCAN", cursor, "COUNT", _SCAN_COUNT))
-            if is_error(reply):
-                return
-            cursor, keys = value_of(reply)
+            cursor, keys = _scanned(reply)
             if keys:
                 await self._remove_missing(db, keys)
             self._tell()
@@ -239,6 +239,11 @@ class Resync:
         await call.wait()
 
     # --- telling
+
+    def _tell_trouble(self, error: Exception) -> None:
+        suppressed = self._trouble_log.allow()
+        if suppressed is not None:
+            _log.warning("resync waits", extra={"why": str(error), "suppressed": suppressed})
 
     def _tell(self) -> None:
         now = self._writer.clock()
@@ -267,9 +272,19 @@ class Resync:
             journal.drop_state(_STATE)
 
 
+def _scanned(reply: bytes) -> tuple[bytes, list[bytes]]:
+    """Return cursor and keys of a reply to ``SCAN``; an error is a reason to try again."""
+    if is_error(reply):
+        raise ConnectionLost(reply.decode(errors="replace").strip())
+    cursor, keys = value_of(reply)
+    return cursor, keys
+
+
 def _keys_in(info: bytes) -> dict[int, int]:
     """Return how many keys each database has, by the reply to ``INFO keyspace``."""
-    text = b"" if is_error(info) else value_of(info)
+    if is_error(info):
+        raise ConnectionLost(info.decode(errors="replace").strip())
+    text = value_of(info)
     if isinstance(text, bytes):
         text = text.decode(errors="replace")
     return {int(db): int(count) for db, count in _KEYSPACE.findall(text.replace("\r\n", "\n"))}

@@ -28,7 +28,14 @@ from dualkv.core.dirty import DirtyKeys, DirtyReason, Key
 from dualkv.core.gate import Gate, GateState
 from dualkv.core.identity import Forgotten, Identity, identify
 from dualkv.core.ledger import DropReason, Queue
-from dualkv.core.mirror import StreamItem, differs, error_of, is_about_data, size_bytes, write_error_reason
+from dualkv.core.mirror import (
+    StreamItem,
+    differs,
+    error_of,
+    is_about_data,
+    size_bytes,
+    write_error_reason,
+)
 from dualkv.core.recent import RecentKeys
 from dualkv.core.translator import Translator
 from dualkv.net.backend import RedisBackend
@@ -326,6 +333,7 @@ class SecondaryStream:
         _log.warning(
             "a store came back as another process", extra={"backend": backend, "lost": forgotten.value}
         )
+        self.dirty.functions = True
         if forgotten is Forgotten.ANYTHING:
             self.dirty.require_resync(f"{backend} came back without its data, or older")
         keys, is_all = self._recent.since_window(self.clock())

@@ -437,7 +437,11 @@ class DualWriter:
         stream = self.stream
         for plan, request in commands:
             self.metrics.primary_outcomes_unknown += 1
-            if stream is None or plan.queue is None or plan.spec.name in NOT_DATA:
+            if stream is None or plan.queue is None:
+                continue
+            if plan.spec.name.startswith("FUNCTION"):
+                self.dirty.functions = True
+            if plan.spec.name in NOT_DATA:
                 continue
             self.translator.forget(plan, request.args, context.db)
             keys = keys_by_db(plan, request.args, context.db)

@@ -266,6 +266,13 @@ FAMILIES: Final = (
         _single(lambda m: m.write_replies_differed),
     ),
     Family("dirty_keys", _G, "Keys that may differ now, by reason.", ("reason",), _dirty_keys),
+    Family(
+        "dirty_functions",
+        _G,
+        "1 while the libraries of functions may differ.",
+        (),
+        _single(lambda m: int(m.dirty.functions)),
+    ),
     Family("dirty_bytes", _G, "Memory they take.", (), _single(lambda m: m.dirty.size_bytes)),
     Family("dirty_keys_marked", _C, "Keys that became dirty, by reason.", ("reason",), _dirty_keys_marked),
     Family("repaired_keys", _C, "Dirty keys that were copied.", (), _single(lambda m: m.dirty.repaired)),

@@ -48,6 +48,7 @@ _MUST_BE_ZERO: Final = frozenset(
     {
         "proxy_active_connections",  # who has hung up is still being served
         "proxy_async_queue_depth",
+        "proxy_dirty_functions",
         "proxy_dirty_keys",
         "proxy_resync_required",
         "proxy_repair_in_flight",

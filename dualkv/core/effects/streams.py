@@ -56,12 +56,15 @@ def _ask_for_first(args: Args) -> tuple[Args, ...]:
     return ((b"XRANGE", args[1], b"-", b"+", b"COUNT", b"1"),) if _options(args).is_rough else ()
 
 
+_ACKED: Final = (b"ACKED",)
+
+
 def _limit(found: _Options, execution: Execution) -> Args | None:
     """Return the options that trim exactly; None if there are none that do."""
+    if found.policy == _ACKED and found.limit:  # how far it looks depends on the memory's layout, too
+        return None
     if not found.is_rough:
         return found.limit + found.policy
-    if found.policy == (b"ACKED",):  # what is not acknowledged stays wherever it is
-        return None
     (answer,) = execution.answers
     entries = frames(answer)
     if not entries:  # not even a new entry has stayed
@@ -85,7 +88,7 @@ def _add(execution: Execution) -> Effects:
 def _trim(execution: Execution) -> Effects:
     """``XTRIM``: an exact limit also trims what is there by mistake."""
     found = _options(execution.args)
-    if found.is_rough and integer(execution.reply) == 0:
+    if integer(execution.reply) == 0 and (found.is_rough or found.policy == _ACKED):
         return NOTHING
     limit = _limit(found, execution)
     if limit is None:
