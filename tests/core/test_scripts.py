@@ -6,8 +6,9 @@ import hashlib
 
 import pytest
 
+from dualkv.core.context import START
 from dualkv.core.ledger import Queue
-from dualkv.core.mirror import StreamItem, transaction_item
+from dualkv.core.mirror import StreamItem, in_one_piece
 from dualkv.core.scripts import ScriptCache
 from dualkv.resp import encode
 from tests.core.building import planned
@@ -21,11 +22,17 @@ def item(*words: str) -> StreamItem:
     return StreamItem(plan, Queue.SCRIPT, request, 0.0)
 
 
+def learn(cache: ScriptCache, *words: str) -> None:
+    """Have *cache* take note of an executed command."""
+    plan, request = planned(*words)
+    cache.learn(plan.spec.name, request.args)
+
+
 @pytest.mark.parametrize("source", [("EVAL", "body", "0"), ("script", "load", "body")])
 def test_first_evalsha_on_a_connection_is_spelled_out(source: tuple[str, ...]) -> None:
     """What was executed or loaded is known by its hash, in any case of letters; later the hash is enough."""
     cache = ScriptCache()
-    cache.learn(item(*source))
+    learn(cache, *source)
     known: set[bytes] = set()
     use = item("EVALSHA", SHA.upper(), "1", "k")
 
@@ -38,8 +45,8 @@ def test_flush_forgets() -> None:
     """SCRIPT FLUSH empties the cache, and what a connection was known to have."""
     cache = ScriptCache()
     known = {SHA.encode()}
-    cache.learn(item("EVAL", "body", "0"))
-    cache.learn(item("SCRIPT", "FLUSH"))
+    learn(cache, "EVAL", "body", "0")
+    learn(cache, "SCRIPT", "FLUSH")
     cache.wire(item("SCRIPT", "FLUSH"), known)
     use = item("EVALSHA", SHA, "0")
 
@@ -50,10 +57,9 @@ def test_flush_forgets() -> None:
 def test_transaction_is_always_spelled_out() -> None:
     """Inside MULTI each EVALSHA carries its body: what fails there cannot be repeated."""
     cache = ScriptCache()
-    cache.learn(item("EVAL", "body", "0"))
+    learn(cache, "EVAL", "body", "0")
     queued = [planned("SET", "a", 1), planned("EVALSHA", SHA, 0)]
-    mirrored = transaction_item(planned("EXEC")[0], queued, [encode.OK, encode.OK], 0.0)
-    assert mirrored is not None
+    mirrored = in_one_piece(planned("EXEC")[0], Queue.SCRIPT, queued, 0.0, START, (None, None))
 
     expected = b"".join(
         encode.command(*words) for words in (("MULTI",), ("SET", "a", 1), ("EVAL", "body", 0), ("EXEC",))
@@ -65,12 +71,12 @@ def test_cache_is_bounded_in_number_and_bytes() -> None:
     """The oldest go first; one that is too big alone stays until the next."""
     cache = ScriptCache()
     for number in range(600):
-        cache.learn(item("EVAL", f"return {number}", "0"))
+        learn(cache, "EVAL", f"return {number}", "0")
     assert len(cache) == 512
     for number in range(5):
-        cache.learn(item("EVAL", f"{number}" + "x" * 1024 * 1024, "0"))
+        learn(cache, "EVAL", f"{number}" + "x" * 1024 * 1024, "0")
     assert len(cache) == 3
-    cache.learn(item("EVAL", "y" * 5 * 1024 * 1024, "0"))
+    learn(cache, "EVAL", "y" * 5 * 1024 * 1024, "0")
     assert len(cache) == 1
-    cache.learn(item("EVAL", "body", "0"))
+    learn(cache, "EVAL", "body", "0")
     assert len(cache) == 1
