@@ -6,12 +6,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dualkv.core.context import Context
+from dualkv.core.effects.model import Command
 from dualkv.core.ledger import Queue
 from dualkv.core.mirror import (
     ITEM_OVERHEAD_BYTES,
     StreamItem,
+    commands_item,
+    differs,
+    error_of,
+    in_one_piece,
+    is_about_data,
     size_bytes,
-    transaction_item,
     write_error_reason,
 )
 from dualkv.core.routing import plan_of
@@ -23,89 +29,21 @@ EXEC = plan_of((b"EXEC",))
 ERROR = encode.error("WRONGTYPE no")
 
 
-def item(line: str, expected: bytes | None = None) -> StreamItem:
+def item(line: str, expected: bytes | None = None, db: int = 0) -> StreamItem:
     """Return the item that mirrors or shadows the request on *line*."""
     plan, request = planned(*line.split())
-    return StreamItem(plan, plan.queue or Queue.SHADOW, request, 0.0, expected=expected)
+    return StreamItem(plan, plan.queue or Queue.SHADOW, request, 0.0, Context(db=db), expected=expected)
 
 
-def mirrored(*queued: tuple[str, bytes]) -> StreamItem | None:
-    """Return what mirrors a transaction of lines with their results."""
-    commands = [planned(*line.split()) for line, _ in queued]
-    return transaction_item(EXEC, commands, [result for _, result in queued], 5.0)
+def piece(*lines: str, checks: tuple[bytes | None, ...] = (), db: int = 0) -> StreamItem:
+    """Return the item that executes *lines* in one piece."""
+    parts = [planned(*line.split()) for line in lines]
+    return in_one_piece(EXEC, Queue.WRITE, parts, 5.0, Context(db=db), checks or (None,) * len(parts))
 
 
 def sent(made: StreamItem) -> list[bytes]:
     """Return the requests that the secondary gets, as lines."""
     return [b" ".join(request.args) for request in RequestParser().feed(made.request.raw)]
-
-
-# --- transactions --------------------------------------------------------------------------------------
-
-
-def test_transaction_is_one_item_of_its_successful_writes() -> None:
-    """Reads and failed commands are left out; the writes stay in order, in one block."""
-    made = mirrored(
-        ("SET a 1", encode.OK),
-        ("GET a", encode.bulk("1")),
-        ("LPUSH a x", ERROR),
-        ("INFO", encode.bulk("x")),
-        ("INCR n", encode.integer(1)),
-        ("PUBLISH c m", encode.integer(0)),
-    )
-
-    assert made is not None
-    assert sent(made) == [b"MULTI", b"SET a 1", b"INCR n", b"PUBLISH c m", b"EXEC"]
-    assert [request.args[0] for _, request in made.parts] == [b"SET", b"INCR", b"PUBLISH"]
-    assert (made.plan, made.queue, made.offered_at, made.expected) == (EXEC, Queue.WRITE, 5.0, None)
-
-
-def test_transaction_is_answered_once_per_command_and_for_multi_and_exec() -> None:
-    """The secondary answers MULTI, each write, and EXEC, whose reply tells the outcome."""
-    made = mirrored(("SET a 1", encode.OK), ("GET a", encode.bulk("1")), ("DEL b", encode.integer(1)))
-
-    assert made is not None
-    assert len(sent(made)) == made.reply_count
-
-
-@pytest.mark.parametrize(
-    "queued",
-    [
-        pytest.param([("GET a", encode.bulk("1")), ("EXISTS a", encode.integer(1))], id="reads only"),
-        pytest.param([("LPUSH a x", ERROR), ("INCR a", ERROR)], id="nothing succeeded"),
-        pytest.param([("INCR a", b"!9\r\nERR wrong\r\n")], id="RESP3's long error"),
-        pytest.param([], id="nothing queued"),
-    ],
-)
-def test_transaction_that_wrote_nothing_is_not_mirrored(queued: list[tuple[str, bytes]]) -> None:
-    """Without a successful write there is nothing to do for the secondary."""
-    assert mirrored(*queued) is None
-
-
-def test_nil_reply_is_not_a_failure() -> None:
-    """A write that answered nil has succeeded: it is mirrored."""
-    made = mirrored(("SET a 1 NX", encode.null(2)), ("LPOP l", encode.null(3)))
-
-    assert made is not None
-    assert sent(made) == [b"MULTI", b"SET a 1 NX", b"LPOP l", b"EXEC"]
-
-
-@pytest.mark.parametrize(
-    ("queued", "queue"),
-    [
-        ([("SET a 1", encode.OK), ("EVAL x 0", encode.OK)], Queue.SCRIPT),
-        ([("FCALL f 0", encode.OK)], Queue.SCRIPT),
-        ([("SET a 1", encode.OK), ("EVAL x 0", ERROR)], Queue.WRITE),
-        ([("SET a 1", encode.OK), ("EVAL_RO x 0", encode.OK)], Queue.WRITE),
-        ([("SCRIPT LOAD x", encode.bulk("sha"))], Queue.SCRIPT),
-    ],
-)
-def test_transaction_with_a_script_counts_as_a_script(queued: list[tuple[str, bytes]], queue: Queue) -> None:
-    """One script that is mirrored puts the whole transaction into the queue of scripts."""
-    made = mirrored(*queued)
-
-    assert made is not None
-    assert queue is made.queue
 
 
 # --- keys ----------------------------------------------------------------------------------------------
@@ -130,22 +68,136 @@ def test_item_is_ordered_by_the_keys_it_names(line: str, keys: tuple[bytes, ...]
     assert keys == item(line).keys()
 
 
-def test_transaction_is_ordered_by_the_keys_of_all_its_writes() -> None:
-    """The keys of a transaction are those of what is mirrored of it, without duplicates, in order."""
-    made = mirrored(
-        ("SET b 1", encode.OK), ("GET unread", encode.null(2)), ("RENAME b a", encode.OK), ("DEL b", ERROR)
+def test_piece_is_ordered_by_the_keys_of_all_its_parts() -> None:
+    """The keys of a piece are those of all its commands, without duplicates, in order."""
+    assert piece("SET b 1", "RENAME b a", "DEL b").keys() == (b"b", b"a")
+
+
+def test_piece_with_a_command_that_touches_anything_touches_anything() -> None:
+    """One command without known keys makes the piece wait for everything."""
+    assert piece("SET a 1", "FLUSHALL").keys() is None
+    assert piece("SET a 1", "FLUSHALL").keys_by_db() is None
+
+
+@pytest.mark.parametrize(
+    ("line", "keys"),
+    [
+        ("SET a 1", [(3, b"a")]),
+        ("MSET a 1 b 2", [(3, b"a"), (3, b"b")]),
+        ("MOVE a 5", [(3, b"a"), (5, b"a")]),
+        ("MOVE a x", None),
+        ("COPY a b", [(3, b"a"), (3, b"b")]),
+        ("COPY a b DB 5", [(3, b"a"), (5, b"b")]),
+        ("COPY a b replace db 5", [(3, b"a"), (5, b"b")]),
+        ("COPY a b DB 5 REPLACE", [(3, b"a"), (5, b"b")]),
+        ("PUBLISH c m", []),
+        ("FLUSHALL", None),
+        ("NOSUCH a", None),
+    ],
+)
+def test_keys_have_databases(line: str, keys: list[tuple[int, bytes]] | None) -> None:
+    """A key is one in a database: the client's, or the one that the command names."""
+    assert keys == item(line, db=3).keys_by_db()
+
+
+def test_keys_of_a_piece_are_in_the_databases_that_it_selects() -> None:
+    """SELECT inside a transaction moves what follows it, and only that."""
+    made = piece("SET a 1", "SELECT 7", "SET a 2", "MOVE b 3", db=3)
+
+    assert made.keys_by_db() == [(3, b"a"), (7, b"a"), (7, b"b"), (3, b"b")]
+    assert made.selects
+    assert not piece("SET a 1").selects
+
+
+# --- several commands in one piece ----------------------------------------------------------------------
+
+
+def test_piece_is_sent_as_a_transaction() -> None:
+    """The secondary executes a piece at once, and answers once per command and for MULTI and EXEC."""
+    made = piece("SET a 1", "INCR n")
+
+    assert sent(made) == [b"MULTI", b"SET a 1", b"INCR n", b"EXEC"]
+    assert len(sent(made)) == made.reply_count
+    assert (made.plan, made.queue, made.offered_at, made.expected) == (EXEC, Queue.WRITE, 5.0, None)
+
+
+def test_commands_are_a_piece_only_if_there_are_several() -> None:
+    """One command goes as it is and keeps its check; several keep one each."""
+    lone = commands_item(Queue.COPY, [Command((b"DEL", b"a"), b":1\r\n")], 1.0, Context(db=2), 4)
+    both = commands_item(
+        Queue.WRITE, [Command((b"DEL", b"a")), Command((b"LPUSH", b"a", b"x"), b":1\r\n")], 1.0, Context()
     )
 
-    assert made is not None
-    assert made.keys() == (b"b", b"a")
+    assert (lone.request.args, lone.check, lone.reply_count, lone.attempts) == (
+        (b"DEL", b"a"), b":1\r\n", 1, 4,
+    )  # fmt: skip
+    assert sent(both) == [b"MULTI", b"DEL a", b"LPUSH a x", b"EXEC"]
+    assert both.part_checks == (None, b":1\r\n")
+    assert lone.keys_by_db() == [(2, b"a")]
 
 
-def test_transaction_with_a_command_that_touches_anything_touches_anything() -> None:
-    """One command without known keys makes the transaction wait for everything."""
-    made = mirrored(("SET a 1", encode.OK), ("FLUSHALL", encode.OK))
+# --- what the secondary's answers mean ------------------------------------------------------------------
 
-    assert made is not None
-    assert made.keys() is None
+
+@pytest.mark.parametrize(
+    ("check", "frame", "is_different"),
+    [
+        (b":3\r\n", b":3\r\n", False),
+        (b":3\r\n", b":2\r\n", True),
+        (None, b":2\r\n", False),
+        (b"+OK\r\n", b"+OK\r\n", False),
+    ],
+)
+def test_reply_tells_whether_the_states_differed_before(
+    check: bytes | None, frame: bytes, is_different: bool
+) -> None:
+    """Where the effect is the command itself, an equal store gives the primary's reply."""
+    made = item("LPUSH a x")
+    made.check = check
+
+    assert is_different == differs(made, frame)
+
+
+@pytest.mark.parametrize(
+    ("frame", "is_different"),
+    [
+        (encode.array([encode.OK, b":2\r\n"]), False),
+        (encode.array([encode.null(2), b":2\r\n"]), False),
+        (encode.array([encode.OK, b":1\r\n"]), True),
+    ],
+)
+def test_each_part_of_a_piece_is_checked_on_its_own(frame: bytes, is_different: bool) -> None:
+    """Of a transaction's replies those count that are due; the others may be anything but errors."""
+    made = piece("SET a 1", "LPUSH l x", checks=(None, b":2\r\n"))
+
+    assert is_different == differs(made, frame)
+    assert not differs(piece("SET a 1", "LPUSH l x"), frame)
+
+
+def test_error_of_a_part_is_the_error_of_the_piece() -> None:
+    """One refused command, or a refused EXEC, is what went wrong; elsewhere only the reply itself is."""
+    made = piece("SET a 1", "LPUSH l x")
+
+    assert error_of(made, encode.array([encode.OK, ERROR])) == ERROR
+    assert error_of(made, encode.error("EXECABORT no")) == encode.error("EXECABORT no")
+    assert error_of(made, encode.array([encode.OK, b":1\r\n"])) is None
+    assert error_of(item("SET a 1"), encode.OK) is None
+    assert error_of(item("SET a 1"), ERROR) == ERROR
+
+
+@pytest.mark.parametrize(
+    ("line", "is_data"),
+    [
+        ("SET a 1", True),
+        ("FLUSHALL", True),
+        ("EVAL x 0", True),
+        ("SCRIPT LOAD x", False),
+        ("PUBLISH c m", False),
+    ],
+)
+def test_what_is_no_data_leaves_no_difference(line: str, is_data: bool) -> None:
+    """A lost message or script body makes no key differ."""
+    assert is_data == is_about_data(item(line))
 
 
 # --- size ----------------------------------------------------------------------------------------------
