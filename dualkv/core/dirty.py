@@ -159,6 +159,7 @@ class DirtyKeys:
             entry = self._entries[key] = _Entry(reason, now, is_urgent)
         elif entry.is_taken:
             entry.is_marked_again = entry.is_marked_again or is_unordered
+            entry.not_before = max(entry.not_before, not_before)
             return
         elif is_urgent and not entry.is_urgent:
             entry.is_urgent = True
@@ -231,15 +232,12 @@ class DirtyKeys:
         if one == other:
             return
         moved = {one: other, other: one}
-        swapped = [(key, entry) for key, entry in self._entries.items() if key[0] in moved]
-        for key, _ in swapped:
-            del self._entries[key]
-            self._urgent.pop(key, None)
-            self._waiting.pop(key, None)
-        for (db, name), entry in swapped:
-            key = (moved[db], name)
-            self._entries[key] = entry
-            self._wait_again(key, entry)
+        self._entries = {(moved.get(db, db), name): entry for (db, name), entry in self._entries.items()}
+        self._urgent = {(moved.get(db, db), name): None for db, name in self._urgent}
+        self._waiting = {(moved.get(db, db), name): None for db, name in self._waiting}
+        for key, entry in self._entries.items():
+            if entry.is_taken and key[0] in moved:
+                self._wait_again(key, entry)
 
     def drop(self, key: Key) -> None:
         """Forget a key: the other store cannot hold it, or somebody says it does not matter."""
