@@ -14,7 +14,6 @@ from __future__ import annotations
 import enum
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from typing import Final
 
 import attrs
@@ -195,8 +194,15 @@ class DirtyKeys:
         return [(key, self._entries[key].attempts) for key in taken]
 
     def _take_from(self, waiting: dict[Key, None], count: int, now: float) -> list[Key]:
-        looked_at = islice(waiting, 4 * count)  # those that wait for a later attempt are passed over
-        taken = list(islice((key for key in looked_at if self._entries[key].not_before <= now), count))
+        taken: list[Key] = []
+        early: list[Key] = []
+        for key in waiting:
+            if len(taken) >= count or len(early) >= 4 * count:
+                break
+            (taken if self._entries[key].not_before <= now else early).append(key)
+        for key in early:  # those behind them are looked at next time
+            del waiting[key]
+            waiting[key] = None
         for key in taken:
             del waiting[key]
             self._entries[key].is_taken = True

@@ -216,6 +216,17 @@ def test_key_is_not_copied_before_its_time() -> None:
     assert taken(dirty, 2.0) == [A]
 
 
+def test_many_that_wait_do_not_hold_the_others() -> None:
+    """A look at them is short, and the next one goes on behind them."""
+    dirty = dirty_keys()
+    for number in range(100):
+        dirty.mark((0, b"%d" % number), DirtyReason.FAILED, 1.0, not_before=1000.0)
+    dirty.mark(A, DROPPED, 1.0)
+
+    assert taken(dirty, 2.0, count=1) == []
+    assert [A] in [taken(dirty, 2.0, count=1) for _ in range(25)]
+
+
 def test_later_mark_does_not_shorten_the_wait() -> None:
     """The latest moment counts."""
     dirty = dirty_keys()
