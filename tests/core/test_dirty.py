@@ -218,7 +218,7 @@ def test_key_is_not_copied_before_its_time() -> None:
 
 def test_many_that_wait_do_not_hold_the_others() -> None:
     """A look at them is short, and the next one goes on behind them."""
-    dirty = dirty_keys()
+    dirty = dirty_keys(max_keys=101)
     for number in range(100):
         dirty.mark((0, b"%d" % number), DirtyReason.FAILED, 1.0, not_before=1000.0)
     dirty.mark(A, DROPPED, 1.0)
