@@ -11,7 +11,7 @@ _MAX_KEYS: Final = 200_000
 
 
 class RecentKeys:
-    """Keys that were written in the last seconds: between one and two times the window.
+    """Keys that were written in the last seconds: between one and three times the window.
 
     Args:
         window_seconds: How far back they are wanted.
