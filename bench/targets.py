@@ -38,7 +38,8 @@ def start_targets(names: list[str]) -> Iterator[list[Target]]:
     """Start the named targets, each with the same primary; stop them at the end.
 
     Args:
-        names: ``direct``, ``haproxy``, or modes of dualkv.
+        names: ``direct``, ``haproxy``, or modes of dualkv; a mode followed by ``+journal`` keeps a journal,
+            by ``+dead`` has a secondary that does not answer.
     """
     redis = shutil.which("redis-server")
     binary = Path(redis) if redis else find_server_binary()
@@ -52,7 +53,7 @@ def start_targets(names: list[str]) -> Iterator[list[Target]]:
             elif name == "haproxy":
                 targets.append(stack.enter_context(_haproxy(primary)))
             else:
-                targets.append(stack.enter_context(_dualkv(ProxyMode(name), primary, secondary)))
+                targets.append(stack.enter_context(_dualkv(name, primary, secondary)))
         yield targets
 
 
@@ -85,18 +86,24 @@ def _haproxy(primary: EmbeddedServer) -> Iterator[Target]:
 
 
 @contextmanager
-def _dualkv(mode: ProxyMode, primary: EmbeddedServer, secondary: EmbeddedServer) -> Iterator[Target]:
+def _dualkv(name: str, primary: EmbeddedServer, secondary: EmbeddedServer) -> Iterator[Target]:
+    mode, *variants = name.split("+")
     port, metrics_port = free_port(), free_port()
+    first, second = primary.address, secondary.address
+    if "dead" in variants:
+        second = f"127.0.0.1:{free_port()}"
     # In elastickv-* modes the backends swap roles; the primary of the measurement stays the same server.
-    swapped = mode.value.startswith("elastickv")
-    first, second = (secondary, primary) if swapped else (primary, secondary)
-    command = [
-        sys.executable, "-m", "dualkv", "serve", "--mode", mode.value, "--log-level", "error",
-        "--listen", f"127.0.0.1:{port}", "--metrics", f"127.0.0.1:{metrics_port}",
-        "--primary", first.address, "--secondary", second.address,
-    ]  # fmt: skip
-    with _process(command, port) as pid:
-        yield Target(mode.value, port, pid, metrics_port)
+    if ProxyMode(mode).value.startswith("elastickv"):
+        first, second = second, first
+    with tempfile.TemporaryDirectory(prefix="bench-") as directory:
+        command = [
+            sys.executable, "-m", "dualkv", "serve", "--mode", mode, "--log-level", "error",
+            "--listen", f"127.0.0.1:{port}", "--metrics", f"127.0.0.1:{metrics_port}",
+            "--primary", first, "--secondary", second,
+            *(["--journal-dir", directory] if "journal" in variants else []),
+        ]  # fmt: skip
+        with _process(command, port) as pid:
+            yield Target(name, port, pid, metrics_port)
 
 
 @contextmanager

@@ -68,6 +68,7 @@ def convergence(writer: DualWriter) -> dict[str, Any] | None:
             "why": progress.why or None,
             "keys_done": progress.keys_done,
             "keys_total": progress.keys_total,
+            "bytes_done": progress.bytes_done,
             "keys_per_second": round(progress.keys_per_second(now)) if progress.is_running else 0,
             "eta_seconds": None if eta_seconds is None else round(eta_seconds),
         },

@@ -169,6 +169,13 @@ class DirtyKeys:
         entry.not_before = max(entry.not_before, not_before)
         (self._urgent if entry.is_urgent else self._waiting)[key] = None
 
+    def mark_all(self, db: int, names: Iterable[bytes], reason: DirtyReason, now: float) -> None:
+        """Take note that keys of one database may differ: cheap for those that are dirty already."""
+        entries = self._entries
+        for name in names:
+            if (db, name) not in entries:
+                self.mark((db, name), reason, now)
+
     def require_resync(self, why: str) -> None:
         """Take note that not even the keys are known that may differ. The first reason stays."""
         if self.needs_resync is None:

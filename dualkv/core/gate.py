@@ -40,36 +40,44 @@ class Gate:
 
     max_age_seconds: float
     """The longest life of a write in the stream."""
-    is_paused: bool = False
+    is_open: bool = attrs.field(init=False, default=True)
+    """Whether writes flow."""
+    _is_paused: bool = attrs.field(init=False, default=False)
     _failures: int = attrs.field(init=False, default=0)
     _is_overloaded: bool = attrs.field(init=False, default=False)
 
     @property
     def state(self) -> GateState:
         """What it is now."""
-        if self.is_paused:
+        if self._is_paused:
             return GateState.PAUSED
-        if self._failures >= _FAILURES:
+        if not self.answers:
             return GateState.UNREACHABLE
         return GateState.OVERLOADED if self._is_overloaded else GateState.FLOWING
-
-    @property
-    def is_open(self) -> bool:
-        """Whether writes flow."""
-        return not (self._is_overloaded or self.is_paused or self._failures >= _FAILURES)
 
     @property
     def answers(self) -> bool:
         """Whether the secondary answers, as far as anybody knows."""
         return self._failures < _FAILURES
 
+    def pause(self, is_paused: bool) -> None:
+        """Do as somebody says."""
+        self._is_paused = is_paused
+        self._decide()
+
     def failed(self) -> None:
         """Take note that it could not be reached, or did not answer."""
         self._failures += 1
+        self._decide()
 
     def answered(self) -> None:
         """Take note that it has answered."""
-        self._failures = 0
+        if self._failures:
+            self._failures = 0
+            self._decide()
+
+    def _decide(self) -> None:
+        self.is_open = self.state is GateState.FLOWING
 
     def measure(self, fullness: float, age_seconds: float) -> None:
         """Take note of how full the stream is.
@@ -83,3 +91,4 @@ class Gate:
             self._is_overloaded = fullness > _LOW_WATER or age > _LOW_WATER_AGE
         else:
             self._is_overloaded = fullness > _HIGH_WATER or age > _HIGH_WATER_AGE
+        self._decide()

@@ -28,10 +28,12 @@ class ResyncProgress:
     phase: Phase = Phase.IDLE
     why: str = ""
     started_at: float = 0.0
-    """On our clock, in seconds; a resync that goes on after a restart began then."""
+    """On our clock, in seconds; one that another process has begun: when this one went on."""
     keys_done: int = 0
     keys_total: int = 0
     """As the primary counted them at the start: it may be more or less in the end."""
+    bytes_done: int = 0
+    """What these keys take in the primary's memory, as it says."""
     keys_removed: int = 0
     """Keys of the secondary that the primary had not."""
     db: int = 0
@@ -39,14 +41,17 @@ class ResyncProgress:
     """Where to go on."""
     completed: int = 0
     """Resyncs that have come to their end."""
+    done_before: int = 0
+    """Keys that an earlier process has done."""
 
     def begin(self, why: str, now: float) -> None:
         """Begin, or go on where another process had to stop."""
         self.why, self.started_at = why, now
         if self.phase is Phase.IDLE:
             self.phase = Phase.COPYING
-            self.keys_done = self.keys_removed = self.db = 0
+            self.keys_done = self.bytes_done = self.keys_removed = self.db = 0
             self.cursor = b"0"
+        self.done_before = self.keys_done
 
     def end(self) -> None:
         """It is over."""
@@ -59,8 +64,8 @@ class ResyncProgress:
         return self.phase is not Phase.IDLE
 
     def keys_per_second(self, now: float) -> float:
-        """Return how fast it has been on the whole."""
-        return self.keys_done / max(now - self.started_at, 0.001)
+        """Return how fast it has been since this process began with it."""
+        return (self.keys_done - self.done_before) / max(now - self.started_at, 0.001)
 
     def eta_seconds(self, now: float) -> float | None:
         """Return how long it will take from now on; None: nobody knows."""
@@ -95,5 +100,5 @@ class ResyncProgress:
                 keys_done=int(found["done"]),
                 keys_removed=int(found["removed"]),
             )
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError):
             return None

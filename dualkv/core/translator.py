@@ -271,6 +271,17 @@ class Translator:
         item = in_one_piece(exec_plan, queue, parts, now, context, tuple(checks), wire)
         return Translation(item, tuple(dict.fromkeys(copies)))
 
+    @staticmethod
+    def are_plain_sets(queued: Sequence[tuple[Plan, Request]]) -> bool:
+        """Whether commands are their own effects whatever they answer, but errors."""
+        return all(plan.is_set and len(request.args) == 3 for plan, request in queued)
+
+    def forget_plain(self, queued: Sequence[tuple[Plan, Request]], db: int) -> None:
+        """Take note that such commands were executed."""
+        if self.expiry:
+            for _, request in queued:
+                self.expiry.forget((db, request.args[1]))
+
     def _script_effects(self, plan: Plan, args: Args, frame: bytes) -> Effects:
         """Replay when exact, copy when not; both if the script may write keys that it does not name."""
         name = plan.spec.name

@@ -47,6 +47,8 @@ _BURST_SECONDS: Final = 0.1
 _log = logging.getLogger("dualkv.copier")
 
 
+_FUNCTIONS_SECONDS: Final = 0.5
+"""Between two copies of the libraries of functions, at least."""
 _PIECE_BYTES: Final = 4 * 1024 * 1024
 """Values that are read in one piece, unless a single one is larger."""
 _MULTI: Final = command("MULTI")
@@ -92,13 +94,21 @@ class Copier:
         self._slots = trio.CapacityLimiter(_BATCHES)
         self._tokens = 0.0
         self._tokens_at = writer.clock()
+        self._functions_at = 0.0  # when libraries of functions may be copied again
         self._bytes = 0
         """What is being read now, by the sizes that the primary has told."""
+        self._is_idle = False  # there was nothing to do
         stream.wake_copier = self.wake
+        stream.announce_dirty = self._on_dirty
 
     def wake(self) -> None:
-        """There may be something to do."""
+        """More can be done than before."""
         self._wakeup.set()
+
+    def _on_dirty(self) -> None:
+        """There is something to do; while there is much of it anyway, that is no news."""
+        if self._is_idle or (self._dirty.has_urgent and self._stream.gate.answers):
+            self._wakeup.set()
 
     # --- dirty keys
 
@@ -107,13 +117,15 @@ class Copier:
         async with trio.open_nursery() as nursery:
             while True:
                 self._wakeup = trio.Event()
-                if self._dirty.functions and self._can_copy():
+                if self._dirty.functions and self._writer.clock() > self._functions_at and self._can_copy():
                     await self._copy_functions()
                 jobs = self._next_jobs()
                 if not jobs:
                     has_work = self._dirty or self._dirty.functions
+                    self._is_idle = not has_work
                     with trio.move_on_after(_TURN_SECONDS if has_work else float("inf")):
                         await self._wakeup.wait()
+                    self._is_idle = False
                     continue
                 await self._slots.acquire_on_behalf_of(jobs)
                 nursery.start_soon(self._copy_batch, jobs)
@@ -184,6 +196,7 @@ class Copier:
         """Replace the secondary's libraries of functions by the primary's."""
         writer, target = self._writer, self._stream.dialect
         self._dirty.functions = False
+        self._functions_at = self._writer.clock() + _FUNCTIONS_SECONDS
         if target is None or not (
             writer.primary_dialect.has("FUNCTION LIST") and target.has("FUNCTION LOAD")
         ):
@@ -201,8 +214,11 @@ class Copier:
         except ConnectionLost:
             self._dirty.functions = True
 
-    async def copy_found(self, keys: Sequence[Key]) -> None:
+    async def copy_found(self, keys: Sequence[Key]) -> int:
         """Copy keys that are not known to be dirty; return when their copies have entered the stream.
+
+        Returns:
+            How many bytes they take in the primary's memory.
 
         Raises:
             ConnectionLost: The lane broke; some may not have been copied.
@@ -211,7 +227,11 @@ class Copier:
             self._wakeup = trio.Event()
             with trio.move_on_after(_TURN_SECONDS):
                 await self._wakeup.wait()
-        await self._copy([self._job(key, 0, is_dirty=False) for key in keys if key not in self._dirty])
+        if self._rate:
+            await trio.sleep(len(keys) / self._rate)
+        jobs = [self._job(key, 0, is_dirty=False) for key in keys if key not in self._dirty]
+        await self._copy(jobs)
+        return sum(job.size_bytes for job in jobs)
 
     async def _copy(self, jobs: Sequence[_Job]) -> None:
         """Read again and again what the copies want to know, all of one database together."""

@@ -57,7 +57,7 @@ _TURN_SECONDS: Final = 1.0
 """How often it is looked whether there is something to clean, or to bring to the disk."""
 _TURN_SHARE: Final = 50
 """Cleaning may take one part in so many of the time: a million dirty keys are not copied each second."""
-_SEEN_BYTES: Final = 256 * 1024
+_SEEN_BYTES: Final = 2 * 1024 * 1024
 """Written bytes whose keys are remembered, so as not to be written again; forgetting them takes 0.3 ms."""
 _CARRY_KEYS: Final = 1000
 """Keys that are carried over before others get a turn: half a millisecond."""

@@ -256,7 +256,7 @@ class ClientOperations:
         writer, context = self._writer, self._state.context
         asked = NOT_ASKED
         if writer.mirrors:
-            writer.note(context, [(plan, request)])
+            writer.note(context.db, [plan], [request])
             asked = writer.ask(plan, request, context)
         attempt = Attempt(writer, context, plan, request, asked)
         self._lane.submit(b"".join([_MULTI, request.raw, _EXEC, *asked.wires]), attempt, context)

@@ -161,7 +161,7 @@ class Resync:
                     )
                     return
                 cursor, keys = value_of(reply)
-                await self._copier.copy_found([(db, key) for key in keys])
+                progress.bytes_done += await self._copier.copy_found([(db, key) for key in keys])
             except ConnectionLost as error:
                 self._tell_trouble(error)
                 await trio.sleep(_RETRY_SECONDS)  # the same piece again
@@ -255,6 +255,7 @@ class Resync:
                 "resync",
                 extra={
                     "phase": progress.phase.value, "keys": progress.keys_done, "of": progress.keys_total,
+                    "bytes": progress.bytes_done,
                     "per_second": round(progress.keys_per_second(now)),
                     "eta_seconds": None if eta is None else round(eta),
                 },

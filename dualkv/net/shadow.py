@@ -41,6 +41,7 @@ class ShadowReader:
         reports: Where confirmed divergences go.
         reread: How to read again.
         clock: Seconds, monotonic.
+        on_difference: Called with each difference, and whether it is confirmed.
     """
 
     def __init__(
@@ -49,7 +50,9 @@ class ShadowReader:
         reports: DivergenceReports,
         reread: Reread,
         clock: Callable[[], float],
+        on_difference: Callable[[StreamItem, DivergenceKind, bool], None] = lambda *_: None,
     ) -> None:
+        self._on_difference = on_difference
         self._metrics = metrics
         self._reports = reports
         self._reread = reread
@@ -81,8 +84,10 @@ class ShadowReader:
                 self._metrics.shadow_matches += 1
         elif item.attempt >= CONFIRMATIONS:
             self._report(item, actual, kind)
+            self._on_difference(item, kind, True)
         else:
             self._suspect(item)
+            self._on_difference(item, kind, False)
 
     def _report(self, item: StreamItem, actual: bytes, kind: DivergenceKind) -> None:
         args = item.request.args

@@ -30,6 +30,7 @@ from dualkv.core.identity import Forgotten, Identity, identify
 from dualkv.core.ledger import DropReason, Queue
 from dualkv.core.mirror import (
     StreamItem,
+    changes_functions,
     differs,
     error_of,
     is_about_data,
@@ -125,8 +126,10 @@ class SecondaryStream:
         self._shards = [Shard(self, capacity) for _ in range(config.shards)]
         self._drop_log = RateLimit(_DROP_LOG_SECONDS, clock)
         self._scope = trio.CancelScope()
-        self.wake_copier: Callable[[], None] = lambda: None
+        self.announce_dirty: Callable[[], None] = lambda: None
         """Called when keys have become dirty."""
+        self.wake_copier: Callable[[], None] = lambda: None
+        """Called when more can be copied than before."""
 
     def __repr__(self) -> str:
         total = self._metrics.total_ledger()
@@ -170,11 +173,20 @@ class SecondaryStream:
         if not keys and keys is not None:
             self._refuse(item, DropReason.SUSPENDED)
             return False
-        state = self.gate.state
-        reason = DirtyReason.OVERLOAD if state is GateState.OVERLOADED else DirtyReason.UNREACHABLE
         self._queues[item.queue].ledger.defer()
-        self._mark(item, reason)
+        self._mark(item, self._why_remembered())
         return False
+
+    def remember(self, db: int, keys: list[bytes]) -> None:
+        """Take note of plain writes, one for each of *keys*, while writes do not flow."""
+        reason = self._why_remembered()
+        self._queues[Queue.WRITE].ledger.defer(len(keys))
+        self.dirty.mark_all(db, keys, reason, self.clock())
+        self.announce_dirty()
+
+    def _why_remembered(self) -> DirtyReason:
+        is_overloaded = self.gate.state is GateState.OVERLOADED
+        return DirtyReason.OVERLOAD if is_overloaded else DirtyReason.UNREACHABLE
 
     def _is_deferred(self, item: StreamItem) -> bool:
         """Whether an item does not enter, since a key of it is dirty."""
@@ -230,7 +242,7 @@ class SecondaryStream:
         for key in concerned:
             self.dirty.mark(key, DirtyReason.NOT_REPLAYABLE, now, is_urgent=True)
         self.under_way -= concerned
-        self.wake_copier()
+        self.announce_dirty()
         return False  # what depends on a dirty key is deferred next
 
     @property
@@ -271,7 +283,7 @@ class SecondaryStream:
         now = self.clock()
         for key in keys:
             self.dirty.mark(key, DirtyReason.NOT_REPLAYABLE, now, is_urgent=True, is_unordered=is_unordered)
-        self.wake_copier()
+        self.announce_dirty()
 
     def mark_keys(
         self, keys: Iterable[Key] | None, reason: DirtyReason, *, unordered_for_seconds: float = 0.0
@@ -295,17 +307,22 @@ class SecondaryStream:
                     is_unordered=unordered_for_seconds > 0,
                     not_before=now + unordered_for_seconds,
                 )
-        self.wake_copier()
+        self.announce_dirty()
 
     def _mark(self, item: StreamItem, reason: DirtyReason) -> None:
         """Take note that an item did not do what it should."""
-        if item.expected is not None or not is_about_data(item):
+        if item.expected is not None:
+            return None
+        if changes_functions(item):
+            self.dirty.functions = True
+            self.announce_dirty()
+        if not is_about_data(item):
             return None
         keys = self._keys_now(item)
         if keys is not None and item.queue is Queue.COPY:
             for key in keys:
                 self.dirty.mark(key, reason, self.clock(), attempts=item.attempts + 1)
-            return self.wake_copier()
+            return self.announce_dirty()
         self.mark_keys(keys, reason)
         if item.queue is Queue.SCRIPT and reason is not DirtyReason.FAILED and not self._names_its_keys(item):
             self.dirty.require_resync(f"a script that may write keys it does not name: {reason.value}")

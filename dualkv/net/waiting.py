@@ -13,7 +13,7 @@ import trio
 
 from dualkv.core.context import Context
 from dualkv.core.ledger import Queue
-from dualkv.core.mirror import StreamItem
+from dualkv.core.mirror import StreamItem, in_one_piece
 from dualkv.core.routing import Plan
 from dualkv.core.transaction import Transaction
 from dualkv.core.translator import NOT_ASKED, Asked
@@ -146,6 +146,14 @@ class ClientBatch(_Timed):
         is_plain, is_checked, expiry = translator.is_plain, translator.is_checked, translator.expiry
         shadows, context = writer.shadows, self._context
         items: list[StreamItem] = []
+        if not stream.gate.is_open and False not in [plan.is_set for plan in plans]:
+            done = [
+                request for request, frame in zip(requests, frames, strict=False) if frame[0] not in _ERROR
+            ]
+            if expiry:
+                for request in done:
+                    expiry.forget((context.db, request.args[1]))
+            return stream.remember(context.db, [request.args[1] for request in done])
         for plan, request, frame in zip(plans, requests, frames, strict=False):
             if plan.queue is not None:
                 args = request.args
@@ -335,7 +343,8 @@ class TransactionBlock(_Timed):
         writer, queued = self._writer, self._transaction.queued
         stream = writer.stream
         results = None
-        if self._finish is not None or stream is not None or b"\r\n-" in result or b"\r\n!" in result:
+        needs_care = stream is not None and not (self.wire and writer.translator.are_plain_sets(queued))
+        if self._finish is not None or needs_care or b"\r\n-" in result or b"\r\n!" in result:
             results = elements_of(result)
         by_command = writer.answering.by_command
         for plan, _ in queued:
@@ -344,10 +353,17 @@ class TransactionBlock(_Timed):
             if is_error(element):
                 writer.count_error(plan, by_command[plan.index])
         if stream is not None:
-            translation = writer.translator.translate_transaction(
-                self._exec_plan, queued, results, now, self._context, self.wire, self._asked, answers
-            )
-            writer.enter(translation)
+            translator = writer.translator
+            if results is None:  # neither errors nor questions nor anything to check
+                item = in_one_piece(self._exec_plan, Queue.WRITE, queued, now, self._context, (), self.wire)
+                translator.forget_plain(queued, self._context.db)
+                stream.offer([item])
+            else:
+                writer.enter(
+                    translator.translate_transaction(
+                        self._exec_plan, queued, results, now, self._context, self.wire, self._asked, answers
+                    )
+                )
         return result if self._finish is None else array(self._finish(results or []))
 
     def on_lost(self) -> None:

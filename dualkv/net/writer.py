@@ -22,6 +22,7 @@ from dualkv.commands.classify import CommandCategory, classify_command
 from dualkv.commands.keys import keys_of
 from dualkv.config import ProxyConfig
 from dualkv.core.auth import users_from
+from dualkv.core.compare import DivergenceKind
 from dualkv.core.context import Context
 from dualkv.core.dialect import LEARNING, learn
 from dualkv.core.dirty import DirtyKeys, DirtyReason
@@ -103,6 +104,9 @@ class DualWriter:
         self.answering = self.metrics.backends[self.primary.name]
         self.shadows = plan.shadows
         self.journal: Journal | None = None
+        self.mirrors = plan.follows is not None
+        """Whether writes go to another store too."""
+        self._noted: dict[int, list[bytes]] = {}
         self.hub = ReadinessHub()
         self.own_context = Context(db=self.primary.options.db)
         """Where dualkv's own requests on the lane are executed."""
@@ -119,7 +123,7 @@ class DualWriter:
         """All sessions, by the client's id."""
         self._sentry = sentry or SentryReporter.start("", clock)
         reports = DivergenceReports(self.metrics, self._sentry, clock)
-        self.shadow_reader = ShadowReader(self.metrics, reports, self._reread, clock)
+        self.shadow_reader = ShadowReader(self.metrics, reports, self._reread, clock, self._on_difference)
         self.time = PrimaryTime((time.time() - clock()) * 1000)
         self.translator = Translator(self.time, config.secondary_timeout_seconds)
         self.dirty = DirtyKeys(config.dirty_keys, config.dirty_bytes)
@@ -231,7 +235,7 @@ class DualWriter:
         request = Request(encoded, command(*encoded))
         asked = NOT_ASKED
         if self.mirrors:
-            self.note(context, [(plan, request)])
+            self.note(context.db, [plan], [request])
             asked = self.ask(plan, request, context)
         call = SingleCall(self, context, plan, request, asked=asked)
         self.lane.submit(b"".join([request.raw, *asked.wires]), call, context)
@@ -284,36 +288,34 @@ class DualWriter:
         self.stream.came_back(self.primary.name, self._primary_identity.forgotten_since(before))
         self.stream.wake_copier()
 
-    @property
-    def mirrors(self) -> bool:
-        """Whether writes go to another store too."""
-        return self.stream is not None
-
-    def note(self, context: Context, commands: Iterable[tuple[Plan, Request]]) -> None:
+    def note(self, db: int, plans: Sequence[Plan], requests: Sequence[Request]) -> None:
         """Remember the keys of writes that are about to be sent: the end of a process may lose them."""
-        now = self.clock()
-        db = context.db
-        keys: list[bytes] = []
-        for plan, request in commands:
-            if plan.queue is None:
-                continue
+        noted = self._noted.get(db)
+        if noted is None:
+            noted = self._noted[db] = []
+        if False not in [plan.is_set for plan in plans]:  # mostly: one command, or a bulk load
+            noted += [request.args[1] for request in requests]
+            return
+        for plan, request in zip(plans, requests, strict=True):
             if plan.is_set:
-                keys.append(request.args[1])
-                continue
-            found = keys_of(plan.spec, request.args)
-            if found is not None:
-                keys += found
-            elif plan.spec.name not in NOT_DATA:
-                self.recent.note_everything(now)
-                if self.journal is not None:
-                    self.journal.note_everything()
-        if keys:
-            self.recent.note(db, keys, now)
-            if self.journal is not None:
-                self.journal.note(db, keys)
+                noted.append(request.args[1])
+            elif plan.queue is not None:
+                found = keys_of(plan.spec, request.args)
+                if found is not None:
+                    noted += found
+                elif plan.spec.name not in NOT_DATA:
+                    self.recent.note_everything(self.clock())
+                    if self.journal is not None:
+                        self.journal.note_everything()
 
     def write_journal(self) -> None:
-        """Have on disk what was noted: its commands are about to leave."""
+        """Take down what was noted, on disk if there is a journal: its commands are about to leave."""
+        for db, keys in self._noted.items():
+            if keys:
+                self.recent.note(db, keys, self.clock())
+                if self.journal is not None:
+                    self.journal.note(db, keys)
+                self._noted[db] = []
         if self.journal is not None:
             self.journal.write()
 
@@ -398,7 +400,7 @@ class DualWriter:
         stream = self.stream
         if stream is None:
             return NOT_ASKED
-        self.note(context, queued)
+        self.note(context.db, [plan for plan, _ in queued], [request for _, request in queued])
         if not stream.gate.is_open or not any(plan.may_ask for plan, _ in queued):
             return NOT_ASKED
         return self.translator.ask_transaction(queued, context.db, self.clock())
@@ -456,6 +458,14 @@ class DualWriter:
             self.metrics.primary_write_errors += 1
         else:
             self.metrics.primary_read_errors += 1
+
+    def _on_difference(self, item: StreamItem, kind: DivergenceKind, is_confirmed: bool) -> None:
+        """Repair what differs, as the settings say."""
+        assert self.stream is not None
+        if is_confirmed and self.config.repair_divergences:
+            self.stream.mark_keys(item.keys_by_db() or (), DirtyReason.DIVERGED)
+        elif kind is DivergenceKind.MIGRATION_GAP and self.config.fill_gaps:
+            self.stream.mark_keys(item.keys_by_db() or (), DirtyReason.GAP)
 
     async def _reread(self, item: StreamItem) -> None:
         """Read again what differed, and compare again at the new position."""
