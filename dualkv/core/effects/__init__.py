@@ -8,8 +8,10 @@ rule asks for a copy of the key's state. Facts: what Redis and Valkey send to th
 - `parsing`  words of requests and frames of replies
 - `strings`, `keyspace`, `lists`, `sets`, `hashes`, `zsets`, `streams`, `groups`  the rules
 - `rules`    all of them by command, and the questions behind commands
+- `transactions`  what is different between ``MULTI`` and ``EXEC``
 """
 
 from dualkv.core.effects.rules import ASKING, CREATES, RULES, WRITES_INTO, effects_of, questions_of
+from dualkv.core.effects.transactions import Part, settled
 
-__all__ = ["ASKING", "CREATES", "RULES", "WRITES_INTO", "effects_of", "questions_of"]
+__all__ = ["ASKING", "CREATES", "RULES", "WRITES_INTO", "Part", "effects_of", "questions_of", "settled"]

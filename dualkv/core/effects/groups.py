@@ -49,7 +49,7 @@ def _ask_what_last_is(args: Args) -> tuple[Args, ...]:
 def _place(execution: Execution) -> Effects:
     """``XGROUP CREATE``, ``XGROUP SETID``: ``$`` is an id, too."""
     args = execution.args
-    if args[4] != b"$":
+    if args[4] != b"$" or not execution.answers:
         return effects(Command(args))
     last_id, _ = _progress(args[3], execution.answers[0])
     return effects(Command((*args[:4], last_id, *args[5:])))

@@ -81,7 +81,11 @@ WRITES_INTO: Final[Mapping[str, int]] = {
 """Commands whose effects do so with another key: its position."""
 
 
-def questions_of(spec: CommandSpec, args: Args) -> tuple[Args, ...]:
+_VERBATIM_IN_TRANSACTION: Final = frozenset({"ZADD", "GEOADD", "XGROUP CREATE", "XGROUP SETID"})
+"""What was asked of them behind ``EXEC`` would be of later; in order, the request itself does as much."""
+
+
+def questions_of(spec: CommandSpec, args: Args, *, in_transaction: bool = False) -> tuple[Args, ...]:
     """Return what has to be asked directly behind a request, so that its effect can be told.
 
     Only reads; they may be asked before anybody knows whether the request is valid.
@@ -89,12 +93,13 @@ def questions_of(spec: CommandSpec, args: Args) -> tuple[Args, ...]:
     Args:
         spec: The command.
         args: The request, name first.
+        in_transaction: Whether it is one between ``MULTI`` and ``EXEC``, and the questions stand behind that.
 
     Returns:
         Commands, whose raw replies belong into `Execution.answers` in the same order.
     """
     ask = _QUESTIONS.get(spec.name)
-    if ask is None:
+    if ask is None or (in_transaction and spec.name in _VERBATIM_IN_TRANSACTION):
         return ()
     try:
         return ask(args)

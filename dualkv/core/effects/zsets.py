@@ -50,7 +50,7 @@ def _add(execution: Execution) -> Effects:
         if is_null(execution.reply):
             return NOTHING
         return effects(Command((b"ZADD", key, text(execution.reply), words[1])))
-    if not flags & _CONDITIONS:
+    if not flags & _CONDITIONS or not execution.answers:
         return effects(Command(execution.args, execution.reply))
     width = 2 if execution.spec.name == "ZADD" else 3
     members = dict.fromkeys(words[width - 1 :: width])
