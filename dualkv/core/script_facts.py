@@ -31,42 +31,71 @@ _UNREPEATABLE: Final = re.compile(
     rb"""(?ix) ['"] (?: time | randomkey | [shz]?randmember | hrandfield | spop
         | p?expire | p?setex | getex | hp?expire | hsetex | hgetex | restore | xadd | xreadgroup | xautoclaim
         | xclaim | xgroup | [shz]?scan | keys | smembers | sunion | sinter | sdiff | hgetall | hkeys | hvals |
-        info | ex | px | incrbyfloat | hincrbyfloat ) ['"] | math\s*\.\s*random |
-        redis\s*\.\s*replicate_commands | os\s*\."""
+        info | ex | px | incrbyfloat | hincrbyfloat ) ['"] | math\s{0,8}\.\s{0,8}random |
+        redis\s{0,8}\.\s{0,8}replicate_commands | os\s{0,8}\."""
 )
 """Time, chance, relative expiry, generated ids, and orders that differ between servers."""
 
-_CALL: Final = re.compile(rb"\b(?:redis|server)\s*\.\s*p?call\s*\(\s*(.*)")
-_PLAIN_CALL: Final = re.compile(rb"""['"]\w+['"]\s*,\s*(?:KEYS\s*\[\s*(?:\d+|\w+)\s*\]|(\w+))\s*[,)]""")
+_CALL: Final = re.compile(rb"\b(?:redis|server)\s{0,8}\.\s{0,8}p?call\s{0,8}\(\s{0,8}(.*)")
+_PLAIN_CALL: Final = re.compile(
+    rb"""['"]\w+['"]\s{0,8},\s{0,8}(?:KEYS\s{0,8}\[\s{0,8}(?:\d+|\w+)\s{0,8}\]|(\w+))\s{0,8}[,)]"""
+)
 _KEYS_ALIAS: Final = re.compile(
-    rb"local\s+([\w\s,]+?)\s*=\s*(KEYS\s*\[\s*\w+\s*\](?:\s*,\s*KEYS\s*\[\s*\w+\s*\])*)"
+    rb"\blocal\s{1,8}(\w+(?:\s{0,8},\s{0,8}\w+){0,15})\s{0,8}="
+    rb"\s{0,8}(KEYS\s{0,8}\[\s{0,8}\w+\s{0,8}\](?:\s{0,8},\s{0,8}KEYS\s{0,8}\[\s{0,8}\w+\s{0,8}\])*)"
+    rb"(?=\s{0,80}(?:;|\Z|(?:local|return|redis|server|if|for|while|repeat|do|end)\b))"
 )
 _MANY_KEYS: Final = re.compile(
-    rb"(?i)['\"](?:m?set|msetnx|mget|del|unlink|exists|touch|rename\w*|copy|s?move|\w+store|bitop|l?r?pop\w*push|lmove|sort)['\"]"
+    rb"""(?ix) ['"] (?: mset(?:nx|ex)? | mget | del | unlink | exists | touch | rename\w* | copy | s?move
+        | \w+store | bitop | b?[lr]?pop\w*push | b?lmovem? | b[lrz]\w*pop\w* | sort\w* | georadius\w* | pf\w+
+        | [sz]?(?:inter|union|diff)\w* | lcs | watch ) ['"]"""
 )
+"""Commands that take more keys than the first."""
+
+_OBSCURE: Final = re.compile(
+    rb"""(?x) \b (?: redis | server ) \b (?! \s{0,8} \. \s{0,8} \w ) | \b (?: _G | _ENV | load(?:string)?
+        | getfenv | setfenv | rawget | rawset | setmetatable ) \b
+        | (?<! \# ) (?<! pairs\( ) (?<! unpack\( ) \b KEYS \b (?! \s{0,8} \[ )
+        | \b KEYS \s{0,8} \[ [^\]\n]{0,80} \] \s{0,8} = (?! = )"""
+)
+"""Other ways to call than by name, and lists of keys that do not stay as they were."""
+
+_MAX_BYTES: Final = 64 * 1024
+"""What is longer is not looked into. Patterns are bounded too: a client writes the text."""
 
 
 def facts_of(body: bytes) -> ScriptFacts:
     """Return what a script's text shows."""
     header = body.split(b"\n", 1)[0] if body.startswith(b"#!") else b""
+    is_short = len(body) <= _MAX_BYTES
     return ScriptFacts(
-        is_repeatable=not _UNREPEATABLE.search(body),
-        names_its_keys=_names_its_keys(body),
+        is_repeatable=is_short and not _UNREPEATABLE.search(body),
+        names_its_keys=is_short and _names_its_keys(body),
         writes=b"no-writes" not in header,
     )
 
 
 def _names_its_keys(body: bytes) -> bool:
-    aliases = {
-        name.strip()
-        for names, keys in _KEYS_ALIAS.findall(body)
-        if names.count(b",") == keys.count(b"KEYS") - 1
-        for name in names.split(b",")
-    }
+    if _OBSCURE.search(body):
+        return False
     calls = body.count(b"call")
     found = [call for call in _CALL.findall(body) if not _MANY_KEYS.match(call)]
     if len(found) != calls:  # a call on a line with another, through a variable, or of many keys
         return False
-    return all(
-        (plain := _PLAIN_CALL.match(call)) and (plain[1] is None or plain[1] in aliases) for call in found
+    plain = [_PLAIN_CALL.match(call) for call in found]
+    if not all(plain):
+        return False
+    variables = {call[1] for call in plain if call and call[1]}
+    return not variables or all(_is_alias(name, body) for name in variables)
+
+
+def _is_alias(variable: bytes, body: bytes) -> bool:
+    """Whether a variable is a local name of one of KEYS, and of nothing else anywhere."""
+    word = re.escape(variable)
+    given = re.findall(rb"\b%b\b[\w\s,]{0,200}(?:=(?!=)|\bin\b)" % word, body)
+    if len(given) != 1 or re.search(rb"\bfunction\b[^)]{0,200}\b%b\b" % word, body):
+        return False
+    return any(
+        variable in re.split(rb"\s*,\s*", names) and names.count(b",") == keys.count(b"KEYS") - 1
+        for names, keys in _KEYS_ALIAS.findall(body)
     )

@@ -88,6 +88,18 @@ def test_trouble_is_told_before_overload(gate: Gate) -> None:
     assert gate.is_open
 
 
+def test_pause_is_told_before_everything(gate: Gate) -> None:
+    """Writes do not flow while somebody says so, whatever the secondary does; whether it answers is seen."""
+    gate.pause(True)
+    gate.measure(1.0, 0.0)
+    gate.answered()
+    assert (gate.state, gate.is_open, gate.answers) == (GateState.PAUSED, False, True)
+
+    gate.measure(0.0, 0.0)
+    gate.pause(False)
+    assert (gate.state, gate.is_open) == (GateState.FLOWING, True)
+
+
 def test_answers_do_not_end_an_overload(gate: Gate) -> None:
     """A slow secondary answers all the time."""
     gate.measure(1.0, 0.0)
