@@ -32,9 +32,13 @@ _UNREPEATABLE: Final = re.compile(
         | p?expire | p?setex | getex | hp?expire | hsetex | hgetex | restore | xadd | xreadgroup | xautoclaim
         | xclaim | xgroup | [shz]?scan | keys | smembers | sunion | sinter | sdiff | hgetall | hkeys | hvals |
         info | ex | px | incrbyfloat | hincrbyfloat ) ['"] | math\s{0,8}\.\s{0,8}random |
-        redis\s{0,8}\.\s{0,8}replicate_commands | os\s{0,8}\."""
+        redis\s{0,8}\.\s{0,8}replicate_commands | os\s{0,8}\.
+        | call \s{0,8} \( \s{0,8} (?! ['"] [a-z]+ ['"] )
+        | ['"]set['"] [^,\n]{0,200} , [^,\n]{0,200} , [^,\n]{0,200} ,
+          (?! \s{0,8} ['"] (?: nx | xx | get | keepttl | pxat | exat ) ['"] )"""
 )
-"""Time, chance, relative expiry, generated ids, and orders that differ between servers."""
+"""Time, chance, relative expiry, generated ids, orders that differ between servers, and commands or options that
+the text does not tell."""
 
 _CALL: Final = re.compile(rb"\b(?:redis|server)\s{0,8}\.\s{0,8}p?call\s{0,8}\(\s{0,8}(.*)")
 _PLAIN_CALL: Final = re.compile(

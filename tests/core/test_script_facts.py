@@ -20,6 +20,9 @@ from dualkv.core.script_facts import OPAQUE, ScriptFacts, facts_of
         "return server.pcall('hset', KEYS[1], 'f', ARGV[1])",
         "return redis.call('EXPIREAT', KEYS[1], ARGV[1])",
         "return math.floor(1.5)",
+        "return redis.call('SET', KEYS[1], ARGV[1], 'NX')",
+        "local rcall = redis.call\nreturn rcall('HSET', KEYS[1], 'f', 'v')",
+        "return redis.call('SET', KEYS[1], ARGV[1], 'PXAT', ARGV[2])",
         "return 1",
     ],
 )
@@ -53,6 +56,11 @@ def test_plain_script_does_the_same_elsewhere(body: str) -> None:
         "return redis.call('SET', KEYS[1], os.clock())",
         "return redis.call('INCRBYFLOAT', KEYS[1], 0.1)",
         "return redis.call('INFO')",
+        "return redis.call(ARGV[1], KEYS[1])",
+        "return redis.call(unpack(ARGV))",
+        "return redis.call([[TIME]])",
+        "return redis.call('SET', KEYS[1], 'x', ARGV[1], ARGV[2])",
+        "return redis.call('SET', KEYS[1], 'x', unpack(ARGV))",
     ],
 )
 def test_time_chance_and_order_are_not_repeatable(body: str) -> None:
