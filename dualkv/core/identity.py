@@ -8,10 +8,11 @@ from typing import Final
 
 import attrs
 
+from dualkv.core.dialect import LEARNING
 from dualkv.core.effects.model import Args
 from dualkv.resp.replies import is_error, value_of
 
-__all__ = ["IDENTIFYING", "Forgotten", "Identity", "identify"]
+__all__ = ["IDENTIFYING", "INTRODUCTION", "Forgotten", "Identity", "identify", "is_clear"]
 
 IDENTIFYING: Final[tuple[Args, ...]] = (
     (b"INFO", b"server"),
@@ -19,6 +20,21 @@ IDENTIFYING: Final[tuple[Args, ...]] = (
     (b"INFO", b"keyspace"),
 )
 """What to ask at connect."""
+
+
+INTRODUCTION: Final = (*LEARNING, *IDENTIFYING)
+"""All that is asked on a new connection."""
+
+
+def is_clear(replies: Sequence[bytes]) -> bool:
+    """Whether a backend's raw replies to `INTRODUCTION` say anything: it may be loading, or out of order.
+
+    A refusal for good is clear: a store need not have every command.
+    """
+    return all(
+        reply.startswith((b"-ERR", b"-NOPERM")) or (reply[:1] in expected)
+        for reply, expected in zip(replies, (b"$=", b"*", b"$=", b"$=", b"$="), strict=True)
+    )
 
 
 class Forgotten(enum.Enum):

@@ -23,6 +23,7 @@ import trio
 
 from dualkv.core.backoff import Backoff
 from dualkv.core.context import Context, switches
+from dualkv.core.identity import is_clear
 from dualkv.errors import BackendUnavailable, ConnectionLost, ReplyProtocolError
 from dualkv.net.backend import RedisBackend
 from dualkv.net.connection import Connection
@@ -312,6 +313,8 @@ class Lane:
         try:
             with trio.fail_after(self._backend.options.dial_timeout_seconds):
                 replies = await Connection(sock, self.greeting).exchange(b"".join(requests), len(requests))
+            if self._introduction and not is_clear(replies[: len(self._introduction)]):
+                raise ConnectionLost("the introduction was not answered")
         except (ConnectionLost, ReplyProtocolError, trio.TooSlowError) as error:
             sock.close()
             self._backend.closed("lane", lost=True)

@@ -111,8 +111,11 @@ class Resync:
         progress.keys_total = sum(keys_in_db.values())
         _log.warning("resync begins", extra={"why": why, "keys": progress.keys_total})
         if progress.phase is Phase.COPYING:
+            swaps = self._stream.swaps
             for db in sorted(db for db in keys_in_db if db >= progress.db):
                 await self._copy_all(db)
+            if self._stream.swaps != swaps:
+                self._writer.dirty.require_resync("databases were exchanged during a resync")
             progress.phase, progress.db, progress.cursor = Phase.CLEANING, 0, b"0"
         dialect = self._stream.dialect
         if dialect is not None and dialect.has("SCAN") and dialect.product not in _NEVER_ENUMERATED:

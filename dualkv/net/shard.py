@@ -16,8 +16,7 @@ import trio
 
 from dualkv.core.backoff import Backoff
 from dualkv.core.context import Context, switches
-from dualkv.core.dialect import LEARNING
-from dualkv.core.identity import IDENTIFYING
+from dualkv.core.identity import INTRODUCTION, is_clear
 from dualkv.core.ledger import DropReason, Queue
 from dualkv.core.mirror import StreamItem
 from dualkv.errors import BackendUnavailable, ConnectionLost, ReplyProtocolError
@@ -41,7 +40,7 @@ _IDLE_CHECK_SECONDS: Final = 1.0
 _UNKNOWN_DB: Final = -1
 """Behind a transaction that selects: whatever comes next has to select."""
 
-_INTRODUCTION: Final = tuple(map(pack, (*LEARNING, *IDENTIFYING)))
+_INTRODUCTION: Final = tuple(map(pack, INTRODUCTION))
 
 _log = logging.getLogger("dualkv.stream")
 
@@ -249,6 +248,8 @@ class Shard:
         try:
             with trio.fail_after(self._stream.backend.options.dial_timeout_seconds):
                 replies = await self._connection.exchange(b"".join(_INTRODUCTION), len(_INTRODUCTION))
+            if not is_clear(replies):
+                raise ConnectionLost("the introduction was not answered")
         except (ConnectionLost, ReplyProtocolError, trio.TooSlowError):
             self._has_failed = True
             self._stream.gate.failed()

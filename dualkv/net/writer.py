@@ -27,11 +27,12 @@ from dualkv.core.context import Context
 from dualkv.core.dialect import LEARNING, learn
 from dualkv.core.dirty import DirtyKeys, DirtyReason
 from dualkv.core.fence import KeyFence
-from dualkv.core.identity import IDENTIFYING, Identity, identify
+from dualkv.core.identity import INTRODUCTION, Identity, identify
 from dualkv.core.ledger import Queue
 from dualkv.core.mirror import NOT_DATA, StreamItem, keys_by_db
 from dualkv.core.modes import mode_plan
 from dualkv.core.primary_time import PrimaryTime
+from dualkv.core.progress import Phase
 from dualkv.core.recent import RecentKeys
 from dualkv.core.routing import Plan, Route, plan_of
 from dualkv.core.session import SessionState
@@ -62,7 +63,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DualWriter", "open_writer"]
 
-_INTRODUCTION: Final = tuple(map(pack, (*LEARNING, *IDENTIFYING)))
+_INTRODUCTION: Final = tuple(map(pack, INTRODUCTION))
 _SAYS_NOTHING: Final = (b"-ERR\r\n",) * len(LEARNING)
 
 _TIME_SECONDS: Final = 5.0
@@ -125,8 +126,8 @@ class DualWriter:
         reports = DivergenceReports(self.metrics, self._sentry, clock)
         self.shadow_reader = ShadowReader(self.metrics, reports, self._reread, clock, self._on_difference)
         self.time = PrimaryTime((time.time() - clock()) * 1000)
-        self.translator = Translator(self.time, config.secondary_timeout_seconds)
         self.dirty = DirtyKeys(config.dirty_keys, config.dirty_bytes)
+        self.translator = Translator(self.time, config.secondary_timeout_seconds, self._is_distrustful)
         self.recent = RecentKeys(config.recent_window_seconds)
         self.primary_dialect = learn(_SAYS_NOTHING)
         """What the primary understands; as told by the newest connection."""
@@ -458,6 +459,10 @@ class DualWriter:
             self.metrics.primary_write_errors += 1
         else:
             self.metrics.primary_read_errors += 1
+
+    def _is_distrustful(self) -> bool:
+        """Whether any key may be wrong on the secondary."""
+        return self.dirty.needs_resync is not None or self.metrics.resync.phase is Phase.COPYING
 
     def _on_difference(self, item: StreamItem, kind: DivergenceKind, is_confirmed: bool) -> None:
         """Repair what differs, as the settings say."""
