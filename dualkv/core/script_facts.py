@@ -37,8 +37,8 @@ _UNREPEATABLE: Final = re.compile(
         | ['"]set['"] [^,\n]{0,200} , [^,\n]{0,200} , [^,\n]{0,200} ,
           (?! \s{0,8} ['"] (?: nx | xx | get | keepttl | pxat | exat ) ['"] )"""
 )
-"""Time, chance, relative expiry, generated ids, orders that differ between servers, and commands or options that
-the text does not tell."""
+"""Time, chance, relative expiry, generated ids, orders that differ between servers, and commands or options
+that the text does not tell."""
 
 _CALL: Final = re.compile(rb"\b(?:redis|server)\s{0,8}\.\s{0,8}p?call\s{0,8}\(\s{0,8}(.*)")
 _PLAIN_CALL: Final = re.compile(

@@ -149,6 +149,8 @@ class Translator:
         now_ms = self.time.at_ms(now)
         keys: dict[bytes, None] = {}
         for plan, args in commands:
+            if plan.is_set and not any(word.upper() == b"KEEPTTL" for word in args[3:]):
+                continue
             position = CREATED_ARGUMENT.get(plan.spec.name, 0)
             wanted = args[position : position + 1] if position else ()
             if plan.spec.name in DERIVING:
