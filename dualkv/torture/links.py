@@ -84,6 +84,7 @@ class _Conversation:
     store: trio.SocketStream
     owed: int = 0
     """Requests that the store has not answered yet."""
+    replies: int = 0
     unwanted: int = 0
     """Its next replies that are not the client's."""
     answered: trio.Event = attrs.field(factory=trio.Event)
@@ -124,11 +125,16 @@ class Link:
             for conversation in self._conversations:
                 conversation.scope.cancel("the link is closed")
 
-    def cut(self) -> int:
-        """Let every connection end in the middle of its next request or reply; return how many there are."""
-        for conversation in self._conversations:
-            conversation.cut = self._rng.choice(("request", "reply", "reply"))
-        return len(self._conversations)
+    def cut(self, min_replies: int = 0) -> int:
+        """Let connections end in the middle of their next request or reply; return how many.
+
+        Args:
+            min_replies: Only those that have brought so many replies: then the store counts as reachable.
+        """
+        chosen = [talk for talk in self._conversations if not talk.cut and talk.replies >= min_replies]
+        for talk in chosen:
+            talk.cut = self._rng.choice(("request", "reply", "reply"))
+        return len(chosen)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Pass on until cancelled."""
@@ -240,5 +246,6 @@ class Link:
         await talk.client.send_all(b"".join(wanted))
         talk.unwanted = max(0, talk.unwanted - len(frames))
         talk.owed -= len(frames)
+        talk.replies += len(frames)
         talk.answered.set()
         talk.answered = trio.Event()
