@@ -14,8 +14,10 @@ from typing import Final
 
 from dualkv.commands.table import COMMANDS, UNKNOWN, CommandSpec
 from dualkv.config import SETTINGS
-from dualkv.core.ledger import Queue
-from dualkv.core.routing import Route, plan_for
+from dualkv.core.effects import ASKING, RULES
+from dualkv.core.effects.model import Verbatim
+from dualkv.core.effects.parsing import copies_of
+from dualkv.core.routing import CREATED_ARGUMENT, DERIVING, Route, plan_for
 from dualkv.observe.collector import FAMILIES
 
 __all__ = ["PAGES", "renewed"]
@@ -77,7 +79,7 @@ _ROUTES: Final = {
     Route.WAIT: "lane, asked again and again",
     Route.REFUSED: "refused",
 }
-_MIRRORED: Final = {Queue.WRITE: "as it is", Queue.SCRIPT: "as it is, as a script"}
+_ALWAYS_COPIED: Final = (copies_of, RULES["RESTORE"])
 
 
 def _commands() -> str:
@@ -94,13 +96,29 @@ def _commands() -> str:
 def _command_row(spec: CommandSpec) -> tuple[str, str, str, str]:
     plan = plan_for(spec)
     route = _ROUTES[plan.route]
-    mirrored = _MIRRORED[plan.queue] if plan.queue else ""
+    mirrored = _mirrored(spec) if plan.queue else ""
     if "blocking" in spec.flags and plan.route is Route.LANE:
-        route = "a connection of its own"
+        route = "lane; if it has to wait, a connection of its own"
         if spec.name in ("XREAD", "XREADGROUP"):
-            route = "lane; with `BLOCK` a connection of its own"
-        mirrored = "by value" if plan.queue else ""
+            route = "lane; if `BLOCK` has to wait, a connection of its own"
+        if mirrored:
+            mirrored += "; having waited: " + ("effect" if spec.name == "XREADGROUP" else "copy")
     return f"`{spec.name}`", route, mirrored, plan.comparator.value if plan.comparator else ""
+
+
+def _mirrored(spec: CommandSpec) -> str:
+    """Return how a write reaches the other store, by its rule."""
+    rule = RULES.get(spec.name, copies_of)
+    if rule in _ALWAYS_COPIED and spec.kind != "script":
+        return "copy"
+    words = ["script" if spec.kind == "script" else "effect"]
+    if isinstance(rule, Verbatim):
+        words = ["as it is, checked" if rule.is_checked else "as it is"]
+    if spec.name in ASKING:
+        words.append("asks")
+    if spec.name in CREATED_ARGUMENT or spec.name in DERIVING:
+        words.append("guarded")
+    return ", ".join(words)
 
 
 _TABLES: Final[dict[str, Callable[[], str]]] = {
