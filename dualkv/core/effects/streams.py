@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from dualkv.core.effects.model import NOTHING, Args, Command, Effects, Execution, Rule, Verbatim
-from dualkv.core.effects.parsing import Questions, copies, effects, frames, integer, text
+from dualkv.core.effects.parsing import Questions, copies, effects, integer, text
 from dualkv.resp.replies import is_null
 
 __all__ = ["QUESTIONS", "RULES"]
@@ -20,36 +20,40 @@ class _Options(NamedTuple):
 
     behind: int
     """The position behind them."""
-    limit: Args = ()
+    limit: Args
     """``MAXLEN = n`` or ``MINID = id``."""
-    is_rough: bool = False
+    is_rough: bool
     """Whether the limit was given with ``~``."""
-    policy: Args = ()
+    policy: Args
     """``DELREF`` or ``ACKED``: what becomes of pending entries that are trimmed."""
-    is_deduplicated: bool = False
+    is_deduplicated: bool
+    """Whether an entry that was added before is not added again."""
 
 
 def _options(args: Args) -> _Options:
-    found = _Options(2)
-    while found.behind < len(args):
-        at = found.behind
+    limit: Args = ()
+    policy: Args = ()
+    is_rough = is_deduplicated = False
+    at = 2
+    while at < len(args):
         option = args[at].upper()
         if option in (b"MAXLEN", b"MINID"):
-            sign = args[at + 1] if args[at + 1] in (b"=", b"~") else b""
-            behind = at + (3 if sign else 2)
-            limit = (option, b"=", args[behind - 1])
-            found = found._replace(behind=behind, limit=limit, is_rough=sign == b"~")
-        elif option in (b"DELREF", b"ACKED"):
-            found = found._replace(behind=at + 1, policy=(option,))
+            sign = args[at + 1]
+            at += 3 if sign in (b"=", b"~") else 2
+            limit, is_rough = (option, b"=", args[at - 1]), sign == b"~"
         elif option in (b"NOMKSTREAM", b"KEEPREF"):
-            found = found._replace(behind=at + 1)
+            at += 1
         elif option == b"LIMIT":
-            found = found._replace(behind=at + 2)
+            at += 2
+        elif option in (b"DELREF", b"ACKED"):
+            policy = (option,)
+            at += 1
         elif option in (b"IDMP", b"IDMPAUTO"):
-            found = found._replace(behind=at + (3 if option == b"IDMP" else 2), is_deduplicated=True)
+            is_deduplicated = True
+            at += 3 if option == b"IDMP" else 2
         else:
             break
-    return found
+    return _Options(at, limit, is_rough, policy, is_deduplicated)
 
 
 def _ask_for_first(args: Args) -> tuple[Args, ...]:
@@ -66,10 +70,20 @@ def _limit(found: _Options, execution: Execution) -> Args | None:
     if not found.is_rough:
         return found.limit + found.policy
     (answer,) = execution.answers
-    entries = frames(answer)
-    if not entries:  # not even a new entry has stayed
+    first_id = _first_id(answer)
+    if first_id is None:  # not even a new entry has stayed
         return (b"MAXLEN", b"=", b"0", *found.policy)
-    return (b"MINID", b"=", text(frames(entries[0])[0]), *found.policy)
+    return (b"MINID", b"=", first_id, *found.policy)
+
+
+def _first_id(entries: bytes) -> bytes | None:
+    """Return the id of the first entry in a range; None if there is none."""
+    if entries == b"*0\r\n":
+        return None
+    kind, entry, _, entry_id, _ = entries.split(b"\r\n", 4)  # not parsed as a whole: entries may be big
+    if kind != b"*1" or entry != b"*2":
+        raise ValueError("not a range of one entry")
+    return entry_id
 
 
 def _add(execution: Execution) -> Effects:
