@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -9,9 +10,13 @@ from pathlib import Path
 import pytest
 
 from docs.generate import PAGES, renewed
+from dualkv.admin.status import convergence
 from dualkv.commands.table import COMMANDS
-from dualkv.config import SETTINGS, ProxyMode, load_config
-from dualkv.core.ledger import DropReason
+from dualkv.config import SETTINGS, ProxyConfig, ProxyMode, load_config
+from dualkv.core.dirty import DirtyReason
+from dualkv.core.gate import GateState
+from dualkv.core.ledger import DropReason, Queue
+from dualkv.net.writer import DualWriter
 from dualkv.observe.collector import FAMILIES
 from dualkv.resp import encode
 
@@ -53,6 +58,39 @@ def test_every_reason_of_a_drop_is_documented() -> None:
     text = read("docs/discussion/drops.md")
 
     assert all(f"| `{reason.value}` |" in text for reason in DropReason)
+
+
+def test_every_reason_why_a_key_is_dirty_is_documented() -> None:
+    """Whoever sees one in a metric or in ``/readyz`` can look it up."""
+    text = read("docs/discussion/repair.md")
+
+    assert all(f"| `{reason.value}` |" in text for reason in DirtyReason)
+
+
+def test_every_state_of_the_gate_is_documented() -> None:
+    """The same for what the stream does."""
+    text = read("docs/discussion/repair.md")
+
+    assert all(f"| `{state.value}` |" in text for state in GateState)
+
+
+def test_every_queue_and_every_account_is_documented() -> None:
+    """The values of labels stand below the metrics."""
+    text = read("docs/reference/metrics.md")
+
+    accounts = {"offered", "applied", "failed", "dropped", "deferred", "queued", "in_flight"}
+    assert all(f"`{name}`" in text for name in {*Queue, *accounts})
+
+
+def test_every_field_of_convergence_is_documented() -> None:
+    """What ``/readyz`` tells of convergence stands in its table and its example."""
+    writer = DualWriter(ProxyConfig())
+    told = convergence(writer)
+    text = read("docs/reference/http.md")
+
+    assert told is not None
+    assert all(f'"{name}"' in text for name in (*told, *told["resync"]))
+    assert all(f"`{name}`" in text for name in told.keys() - {"resync"})
 
 
 def test_every_mode_is_in_the_readme() -> None:
@@ -101,7 +139,7 @@ def test_settings_files_in_the_text_are_right(document: Path, tmp_path: Path) ->
     for block in re.findall(r"```toml\n(.*?)```", document.read_text(), re.DOTALL):
         settings = {name: value for name, value in tomllib.loads(block).items() if not name.endswith("_file")}
         file = tmp_path / "dualkv.toml"
-        file.write_text("\n".join(f"{name} = {value!r}" for name, value in settings.items()))
+        file.write_text("\n".join(f"{name} = {json.dumps(value)}" for name, value in settings.items()))
         load_config(file=file)
 
 
