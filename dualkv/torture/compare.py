@@ -20,6 +20,9 @@ __all__ = ["Comparison", "Difference", "compare_stores", "differing_aspects"]
 _BATCH: Final = 200
 _LOOK_AGAIN_SECONDS: Final = 0.5
 _NEAR_EXPIRY_MS: Final = 5_000
+_CREATES_CONSUMERS_EARLY: Final = (7, 2)
+"""Before it, a consumer that gets nothing does not exist, which no reply tells: there it does not count."""
+
 _MOST_SUSPECTS: Final = 2_000
 """More keys than this are not looked at again, only counted."""
 
@@ -126,8 +129,10 @@ async def _differing(
     """Return the keys that differ, in what, and whether one of them is about to expire."""
     states: dict[str, list[State]] = {}
 
+    idle_consumers = primary.version >= _CREATES_CONSUMERS_EARLY
+
     async def read(name: str, store: Store) -> None:
-        states[name] = await read_states(store, keys)
+        states[name] = await read_states(store, keys, idle_consumers=idle_consumers)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(read, "primary", primary)

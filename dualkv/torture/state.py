@@ -24,6 +24,8 @@ State = Mapping[str, Any]
 _PENDING_AT_ONCE: Final = 100_000
 _HLL_MAGIC: Final = b"HYLL"
 _ABSENT_TYPES: Final = ("none", "")
+_BUSY: Final = "has pending entries"
+_IDLE: Final = "has none"
 
 
 @attrs.frozen
@@ -36,10 +38,15 @@ class Moment:
         return time.strftime("%H:%M:%S", time.gmtime(self.ms / 1000)) + f".{self.ms % 1000:03d}"
 
 
-async def read_states(store: Store, keys: Sequence[bytes]) -> list[State]:
+async def read_states(store: Store, keys: Sequence[bytes], *, idle_consumers: bool = True) -> list[State]:
     """Return the state of each of *keys* in the store's current database.
 
     Everything of all these keys is in memory at once.
+
+    Args:
+        store: Where they are.
+        keys: Which.
+        idle_consumers: Whether consumers of groups count that have no pending entries.
     """
     now_ms = await _now_ms(store)
     absolute = store.knows("PEXPIRETIME")
@@ -63,6 +70,8 @@ async def read_states(store: Store, keys: Sequence[bytes]) -> list[State]:
             state["expires"] = Moment(expiry if absolute else now_ms + expiry)
         state |= _READERS.get(kind, _read_payload)(answers)
         state |= await _more(store, kind, key, answers, now_ms)
+        if not idle_consumers:
+            state = _without_idle_consumers(state)
         states.append(state)
     return states
 
@@ -210,11 +219,15 @@ async def _pending(store: Store, key: bytes, groups: list[Any], now_ms: int) -> 
         group = f"group {shown(name)}"
         for consumer in consumers:
             told = {_text(field): value for field, value in _pairs(consumer)}
-            state[f"{group} consumer {shown(told['name'])}"] = True
+            state[f"{group} consumer {shown(told['name'])}"] = _BUSY if told["pending"] else _IDLE
         for entry, owner, idle_ms, deliveries in pending:
             state[f"{group} pending {_text(entry)}"] = (owner, f"{deliveries} deliveries")
             state[f"{group} pending {_text(entry)} since"] = Moment(now_ms - idle_ms)
     return state
+
+
+def _without_idle_consumers(state: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in state.items() if value is not _IDLE}
 
 
 async def _vectors(store: Store, key: bytes, members: list[bytes]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
@@ -36,6 +37,8 @@ class Store:
         self._connection = connection
         self.commands: frozenset[str] = frozenset()
         """What it knows; see `dualkv.torture.generate.known_commands`."""
+        self.version: tuple[int, ...] = ()
+        """The version of Redis that it says to be compatible with; empty if it does not tell."""
 
     async def ask(self, commands: Sequence[Sequence[bytes | str | int]]) -> list[Any]:
         """Send commands in one piece; return the values of their replies, errors among them.
@@ -69,8 +72,10 @@ async def open_store(options: BackendOptions) -> AsyncIterator[Store]:
     connection = Connection(sock, greeting)
     try:
         store = Store(connection)
-        known = await store.call("COMMAND")
+        known, info = await store.ask([("COMMAND",), ("INFO", "server")])
         store.commands = known_commands(known) if isinstance(known, list) else frozenset()
+        if isinstance(info, bytes) and (told := re.search(rb"redis_version:(\d+)\.(\d+)", info)):
+            store.version = tuple(map(int, told.groups()))
         yield store
     finally:
         connection.close()
