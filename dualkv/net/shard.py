@@ -115,6 +115,7 @@ class Shard:
             else:
                 self._stream.defer(entry)
         self._waiting = kept
+        self._stream.measure()
 
     def close_entrance(self) -> None:
         """Nothing more will be offered."""

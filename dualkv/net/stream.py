@@ -370,9 +370,9 @@ class SecondaryStream:
             self._shards[0].enter([*offered])
         else:
             self._enter_by_key(offered)
-        self._measure()
+        self.measure()
 
-    def _measure(self) -> None:
+    def measure(self) -> None:
         """Look at how full the stream is; if it is too full, leave what waits to copies of the keys."""
         was_open = self.gate.is_open
         waiting = self._queues[Queue.WRITE].ledger.queued
@@ -549,7 +549,7 @@ class SecondaryStream:
             self.copied_bytes -= size_bytes(item for item in batch if item.queue is Queue.COPY)
             self.wake_copier()
         if not self.gate.is_open:
-            self._measure()
+            self.measure()
 
     # --- looking at it
 

@@ -15,8 +15,12 @@ import trio.testing
 from dualkv.commands.table import find_command
 from dualkv.config import ProxyConfig
 from dualkv.core.context import Context
+from dualkv.core.dirty import DirtyKeys, DirtyReason
 from dualkv.core.ledger import DropReason, Ledger, Queue
 from dualkv.core.mirror import StreamItem
+from dualkv.core.primary_time import PrimaryTime
+from dualkv.core.recent import RecentKeys
+from dualkv.core.translator import Translator
 from dualkv.net.backend import RedisBackend
 from dualkv.net.stream import SecondaryStream
 from dualkv.observe.metrics import ProxyMetrics
@@ -113,6 +117,14 @@ class StreamBench:
         """Return what one queue has dropped."""
         return dict(self.ledger(queue).dropped)
 
+    def dirty(self) -> list[str]:
+        """Return the keys that are dirty, in the order in which they became so."""
+        return [key.decode() for _, key in self.stream.dirty]
+
+    def became_dirty(self) -> dict[DirtyReason, int]:
+        """Return how many keys became dirty, by reason."""
+        return dict(self.stream.dirty.marked)
+
     def write_errors(self) -> dict[tuple[str, str], int]:
         """Return the errors of writes by command and reason."""
         labels = {find_command(name).index: name.decode() for name in (b"SET", b"MSET", b"EVAL", b"EXEC")}
@@ -146,10 +158,11 @@ async def stream_to(
         fake: The secondary.
         clock: The stream's clock.
         drain_seconds: How long the end may take.
-        settings: Fields of `ProxyConfig`, the prefix ``secondary_`` left out.
+        settings: Fields of `ProxyConfig`, a prefix ``secondary_`` left out.
     """
     named = {
-        name if name.startswith("shadow") else f"secondary_{name}": value for name, value in settings.items()
+        name if name.startswith(("shadow", "repair")) else f"secondary_{name}": value for name, value in
+        settings.items()
     }
     config = ProxyConfig(secondary=fake.address, **named)
     metrics = ProxyMetrics()
@@ -170,7 +183,12 @@ async def stream_to(
 
     options = config.backend_options("secondary")
     backend = RedisBackend(options, metrics.backends[options.name].pool, clock)
-    stream = SecondaryStream(backend, config, metrics, checking_clock, compare, at_once, failures.append)
+    stream = SecondaryStream(
+        backend, config, metrics, checking_clock, compare, at_once, failures.append,
+        Translator(PrimaryTime(0.0), config.secondary_timeout_seconds),
+        DirtyKeys(config.dirty_keys, config.dirty_bytes),
+        RecentKeys(config.recent_window_seconds),
+    )  # fmt: skip
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stream.run)
         try:

@@ -7,8 +7,11 @@ from typing import Any
 import trio
 
 from dualkv.commands.table import find_command
+from dualkv.core.context import START
+from dualkv.core.dirty import DirtyReason
+from dualkv.core.gate import GateState
 from dualkv.core.ledger import DropReason, Queue
-from dualkv.core.mirror import ITEM_OVERHEAD_BYTES, StreamItem, transaction_item
+from dualkv.core.mirror import ITEM_OVERHEAD_BYTES, StreamItem, in_one_piece
 from dualkv.core.routing import plan_of
 from dualkv.resp import encode
 from tests.core.building import planned
@@ -57,73 +60,112 @@ async def test_key_keeps_its_order_over_several_shards() -> None:
 # --- limits -------------------------------------------------------------------------------------------
 
 
-async def test_full_queue_drops_what_comes_last() -> None:
-    """What finds no room is dropped and counted; what was there before it is delivered, in order."""
+async def test_what_finds_no_room_is_dropped_and_its_keys_are_dirty() -> None:
+    """Of one step as much enters as there is room for; of the rest the keys are remembered."""
+    async with running_fake() as fake, stream_to(fake, write_queue_size=4) as bench:
+        fake.replies.shut()
+        bench.offer("SET a 1")
+        await wait_until(lambda: len(fake.commands) == 1)
+        bench.offer("MSET b 1 c 1", "SET d 1", "SET e 1", "SET f 1", "SET g 1", "PUBLISH c m")
+        assert bench.dropped() == {DropReason.QUEUE_FULL: 2}
+        assert bench.dirty()[0] == "g"
+        assert bench.became_dirty()[DirtyReason.DROPPED] == 1
+        assert bench.ledger().offered == 7
+        fake.replies.open()
+
+
+async def test_queue_that_is_too_full_is_left_to_copies() -> None:
+    """Above the high-water mark no write waits any more: each key is remembered once."""
     appears = trio.Event()
-    async with running_fake(is_listening=appears) as fake, stream_to(fake, write_queue_size=3) as bench:
-        bench.offer(*[f"SET k {number}" for number in range(5)])
-        bench.offer("SET k 5")
-        assert bench.dropped() == {DropReason.QUEUE_FULL: 3}
-        assert bench.ledger().queued == 3
+    async with running_fake(is_listening=appears) as fake, stream_to(fake, write_queue_size=8) as bench:
+        bench.offer(*[f"SET k{number % 2} {number}" for number in range(6)])
+        assert (bench.ledger().queued, bench.dirty()) == (6, [])
+        bench.offer("SET k2 6")
+        bench.offer("SET k2 7", "SET k3 8")
+        await wait_until(lambda: bench.ledger().queued == 0)
+
+        assert bench.ledger().deferred == 9
+        assert sorted(bench.dirty()) == ["k0", "k1", "k2", "k3"]
+        assert bench.became_dirty() == {DirtyReason.OVERLOAD: 4}
+        assert bench.dropped() == {}
         appears.set()
+
+
+async def test_writes_flow_again_when_there_is_room() -> None:
+    """Nobody has to copy anything for that: new keys are written, dirty ones are left to their copies."""
+    appears = trio.Event()
+    away = running_fake(is_listening=appears)
+    async with away as fake, stream_to(fake, write_queue_size=8, repair="off") as bench:
+        bench.offer(*[f"SET k {number}" for number in range(7)])
+        assert bench.stream.gate.state is GateState.OVERLOADED
+        await wait_until(lambda: bench.ledger().queued == 0)
+        assert bench.stream.gate.is_open
+        appears.set()
+        bench.offer("SET l 1", "SET k 7")
         await bench.wait_settled()
 
-        assert lines(fake.commands) == ["SET k 0", "SET k 1", "SET k 2"]
-        assert bench.ledger().offered == 6
+        assert lines(fake.commands) == ["SET l 1"]
+        assert bench.dirty() == ["k"]
 
 
 async def test_room_appears_as_items_leave() -> None:
-    """A queue that was full takes items again once some have left it for the secondary."""
-    async with running_fake() as fake, stream_to(fake, write_queue_size=2) as bench:
+    """A queue takes items again once some have left it for the secondary."""
+    async with running_fake() as fake, stream_to(fake, write_queue_size=3) as bench:
         for number in range(3):
             bench.offer(f"SET k {number}", f"SET l {number}")
             await bench.wait_settled()
 
         assert bench.ledger().applied == 6
+        assert bench.dirty() == []
 
 
 async def test_queue_is_bounded_in_bytes() -> None:
     """Bytes are limited over all queues; small items still find the room that a big one did not."""
     appears = trio.Event()
     small = ITEM_OVERHEAD_BYTES + len(encode.command("SET", "k", "1"))
-    async with running_fake(is_listening=appears) as fake, stream_to(fake, queue_bytes=3 * small) as bench:
-        bench.offer("SET k 1", "SET k " + "x" * 1000, "SET k 2")
+    async with running_fake(is_listening=appears) as fake, stream_to(fake, queue_bytes=4 * small) as bench:
+        bench.offer("SET k 1", "SET l " + "x" * 1000, "SET k 2")
         assert bench.stream.waiting_bytes == 2 * small
         bench.offer_read("GET " + "y" * 1000, b"$-1\r\n")
-        bench.offer("SET k 3", "SET k 4")
+        bench.offer("SET k 3")
+        bench.offer("SET l 4")
 
-        assert bench.dropped() == {DropReason.QUEUE_FULL: 2}
+        assert bench.dropped() == {DropReason.QUEUE_FULL: 1}
         assert bench.dropped(Queue.SHADOW) == {DropReason.QUEUE_FULL: 1}
+        assert bench.dirty() == ["l"]
         appears.set()
         await bench.wait_settled()
         assert lines(fake.commands) == ["SET k 1", "SET k 2", "SET k 3"]
 
 
 async def test_queues_are_full_one_by_one() -> None:
-    """Writes that fill their queue leave the room of scripts and shadow reads alone."""
+    """Scripts and shadow reads that fill their queues leave the room of writes alone."""
     appears = trio.Event()
     away = running_fake(is_listening=appears)
     async with (
         away as fake,
-        stream_to(fake, write_queue_size=1, script_queue_size=1, shadow_queue_size=1) as bench,
+        stream_to(fake, write_queue_size=4, script_queue_size=1, shadow_queue_size=1) as bench,
     ):
-        bench.offer("SET k 1", "SET k 2", "EVAL x 1 k", "EVAL y 1 k")
+        bench.offer("EVAL x 1 k", "EVAL y 1 l")
         bench.offer_read("GET k", b"+OK\r\n")
-        bench.offer_read("GET l", b"+OK\r\n")
+        bench.offer_read("GET m", b"+OK\r\n")
+        bench.offer("SET k 1", "SET m 1")
 
         assert [bench.ledger(queue).queued for queue in (Queue.WRITE, Queue.SCRIPT, Queue.SHADOW)] == [
-            1,
+            2,
             1,
             1,
         ]
+        assert bench.dropped(Queue.SCRIPT) == {DropReason.QUEUE_FULL: 1}
         assert bench.metrics.shadow_inconclusive == {"queue_full": 1}
+        assert bench.dirty() == ["l"]
         appears.set()
         await bench.wait_settled()
-        assert lines(fake.commands) == ["SET k 1", "EVAL x 1 k", "GET k"]
+        assert lines(fake.commands) == ["EVAL x 1 k", "GET k", "SET k 1", "SET m 1"]
 
 
 async def test_any_number_of_items_can_be_refused() -> None:
-    """However long the queue stays full, an offer drops and counts, and never raises."""
+    """However long there is no room, an offer counts and remembers, and never raises."""
     appears = trio.Event()
     away = running_fake(is_listening=appears)
     sizes: dict[str, Any] = dict.fromkeys(
@@ -131,9 +173,26 @@ async def test_any_number_of_items_can_be_refused() -> None:
     )
     async with away as fake, stream_to(fake, **sizes) as bench:
         for number in range(50):
-            bench.offer(f"SET k {number}")
+            bench.offer(f"SET k{number} 1")
+        await wait_until(lambda: bench.ledger().queued == 0)
 
-        assert bench.dropped() == {DropReason.QUEUE_FULL: 49}
+        assert bench.ledger().deferred == 50
+        assert len(bench.dirty()) == 50
+        appears.set()
+
+
+async def test_shadow_reads_of_what_is_known_to_differ_are_not_made() -> None:
+    """Of a dirty key, and of all keys while writes do not flow, a comparison would tell nothing."""
+    appears = trio.Event()
+    async with running_fake(is_listening=appears) as fake, stream_to(fake, write_queue_size=4) as bench:
+        bench.stream.mark_keys([(0, b"k")], DirtyReason.DIVERGED)
+        bench.offer_read("GET k", b"+OK\r\n")
+        bench.offer_read("GET l", b"+OK\r\n")
+        bench.offer("SET a 1", "SET b 1", "SET c 1", "SET d 1")
+        bench.offer_read("GET l", b"+OK\r\n")
+        await wait_until(lambda: bench.ledger(Queue.SHADOW).queued == 0)
+
+        assert bench.metrics.shadow_inconclusive == {"dirty_key": 1, "suspended": 2}
         appears.set()
 
 
@@ -141,7 +200,7 @@ async def test_any_number_of_items_can_be_refused() -> None:
 
 
 async def test_items_expire_while_the_secondary_is_away() -> None:
-    """Past its time an item is dropped and counted, even while nothing can be sent."""
+    """Past its time an item is dropped and counted, even while nothing can be sent; its key is dirty."""
     clock = Clock()
     away = running_fake(is_listening=trio.Event())
     async with (
@@ -149,32 +208,37 @@ async def test_items_expire_while_the_secondary_is_away() -> None:
         stream_to(fake, clock, timeout_seconds=30.0, shadow_timeout_seconds=3.0) as bench,
     ):
         bench.offer("SET k 1")
-        clock.now += 10
         bench.offer_read("GET k", b"+OK\r\n")
-        assert bench.stream.oldest_age_seconds() in (0.0, 10.0)  # 0 until the shard has looked at it
-        await wait_until(lambda: bench.stream.oldest_age_seconds() == 10.0)
+        clock.now += 10
+        await wait_until(lambda: bool(bench.dropped(Queue.SHADOW)))
+        assert bench.stream.oldest_age_seconds() == 10.0
         clock.now += 20.5
-        await wait_until(lambda: bool(bench.dropped()) and bool(bench.dropped(Queue.SHADOW)))
+        await wait_until(lambda: bool(bench.dropped()))
 
         assert bench.dropped() == {DropReason.EXPIRED: 1}
         assert bench.metrics.shadow_inconclusive == {"expired": 1}
         assert bench.stream.oldest_age_seconds() == 0.0
+        assert bench.became_dirty() == {DirtyReason.DROPPED: 1}
 
 
-async def test_only_what_is_too_old_expires() -> None:
-    """When the secondary comes back, what is young enough is delivered."""
+async def test_what_has_waited_long_is_left_to_copies() -> None:
+    """When new writes find old ones waiting, the secondary is too slow: none of them is sent."""
     clock = Clock()
     appears = trio.Event()
     away = running_fake(is_listening=appears)
-    async with away as fake, stream_to(fake, clock, timeout_seconds=30.0) as bench:
-        bench.offer("SET k 1", "SET k 2")
-        clock.now += 31
-        bench.offer("SET k 3")
+    async with away as fake, stream_to(fake, clock, timeout_seconds=30.0, repair="off") as bench:
+        bench.offer("SET a 1", "SET b 2")
+        clock.now += 7
+        bench.offer("SET c 3")
+        await wait_until(lambda: bench.ledger().queued == 0)
+        assert bench.ledger().deferred == 3
+        assert bench.dropped() == {}
         appears.set()
+        bench.offer("SET d 4")
         await bench.wait_settled()
 
-        assert bench.dropped() == {DropReason.EXPIRED: 2}
-        assert lines(fake.commands) == ["SET k 3"]
+        assert lines(fake.commands) == ["SET d 4"]
+        assert bench.dirty() == ["a", "b", "c"]
 
 
 # --- outcomes -----------------------------------------------------------------------------------------
@@ -216,8 +280,7 @@ async def test_transaction_is_one_item_whose_outcome_is_that_of_exec() -> None:
 
     async with running_fake(answer) as fake, stream_to(fake) as bench:
         queued = [planned("INCR", "a"), planned("INCR", "b")]
-        item = transaction_item(plan_of((b"EXEC",)), queued, [b":1\r\n", b":1\r\n"], bench.clock())
-        assert item is not None
+        item = in_one_piece(plan_of((b"EXEC",)), Queue.WRITE, queued, bench.clock(), START, (None, None))
         before, after = planned("SET", "x", "1"), planned("SET", "x", "2")
         bench.offer_items(
             StreamItem(before[0], Queue.WRITE, before[1], bench.clock()),
@@ -239,8 +302,7 @@ async def test_transaction_with_a_refused_command_has_failed() -> None:
         stream_to(fake) as bench,
     ):
         queued = [planned("INCR", "a"), planned("INCR", "b")]
-        item = transaction_item(plan_of((b"EXEC",)), queued, [b":1\r\n", b":1\r\n"], bench.clock())
-        assert item is not None
+        item = in_one_piece(plan_of((b"EXEC",)), Queue.WRITE, queued, bench.clock(), START, (None, None))
         bench.offer_items(item)
         await bench.wait_settled()
 
@@ -322,7 +384,7 @@ async def test_offer_after_close_is_dropped() -> None:
         async with stream_to(fake) as bench:
             bench.stream.close(10)
             bench.offer("SET k 1")
-            bench.offer_read("GET k", b"+OK\r\n")
+            bench.offer_read("GET l", b"+OK\r\n")
 
         assert bench.dropped() == {DropReason.SHUTDOWN: 1}
         assert bench.metrics.shadow_inconclusive == {"shutdown": 1}

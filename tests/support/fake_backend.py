@@ -5,8 +5,9 @@
         ...
         assert fake.last.commands == [(b"SET", b"k", b"v")]
 
-A connection begins with its introduction, up to the first ``HELLO 2``; what follows are its commands. Plain
-attributes and the gates may be changed while it runs.
+A connection begins with its introduction: up to the first ``HELLO 2``, and the questions that mirroring asks
+behind it (``INFO``, ``COMMAND``). What follows are its commands. Plain attributes and the gates may be
+changed while it runs.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from pathlib import Path
 import attrs
 import trio
 
+from dualkv.core.dialect import LEARNING
+from dualkv.core.identity import IDENTIFYING
 from dualkv.errors import RequestProtocolError
 from dualkv.resp import encode
 from dualkv.resp.requests import RequestParser
@@ -72,6 +75,8 @@ class FakeConnection:
     """All commands, in order."""
     introduction_length: int | None = None
     """How many of them belong to the introduction; None while it goes on."""
+    _questions: list[Args] = attrs.field(factory=list)
+    """What may still follow ``HELLO 2`` and belong to it."""
     is_gone: trio.Event = attrs.field(factory=trio.Event)
     """Set once it is closed, by whichever side."""
     protocol: int = 2
@@ -89,6 +94,20 @@ class FakeConnection:
     def commands(self) -> list[Args]:
         """What it was told behind the introduction."""
         return [] if self.introduction_length is None else self.received[self.introduction_length :]
+
+    def open_questions(self) -> None:
+        """From now on, the questions of mirroring belong to the introduction, if they come at once."""
+        self._questions = [*LEARNING, *IDENTIFYING]
+
+    def is_question(self, args: Args) -> bool:
+        """Whether what has just been received belongs to the introduction."""
+        if not self._questions or args != self._questions[0]:
+            self._questions = []
+            return False
+        del self._questions[0]
+        assert self.introduction_length is not None
+        self.introduction_length += 1
+        return True
 
     async def send(self, data: bytes) -> None:
         """Send bytes, asked for or not."""
@@ -146,6 +165,8 @@ class FakeBackend:
         """Holds the reading of commands; introductions are read."""
         self.replies = Gate()
         """Holds replies to commands; introductions are answered."""
+        self.tells: dict[Args, bytes] = {}
+        """What it tells of itself; errors to all other questions."""
         self.connections: list[FakeConnection] = []
         self._tls = tls
         self._path = path
@@ -267,9 +288,16 @@ class FakeBackend:
         if connection.introduction_length is None:
             if args == (b"HELLO", b"2"):
                 connection.introduction_length = len(connection.received)
+                connection.open_questions()
             if self.introduction_answer is not None:
                 return self.introduction_answer(args)
             return self._introduce(connection, args)
+        if connection.is_question(args):
+            return (
+                self._introduce(connection, args)
+                if self.introduction_answer is None
+                else self.introduction_answer(args)
+            )
         if args[0] == b"HELLO":
             return self._introduce(connection, args)
         if self.close_after is not None and len(connection.commands) > self.close_after:
@@ -295,6 +323,8 @@ class FakeBackend:
             connection.protocol = int(args[1])
             facts = {"server": encode.bulk("fake"), "proto": encode.integer(connection.protocol)}
             return encode.mapping({**facts, "id": encode.integer(7)}, connection.protocol)
+        elif args[0] in (b"INFO", b"COMMAND"):
+            return self.tells.get(args, encode.error("NOPERM not told"))
         return encode.OK
 
 
