@@ -1,7 +1,8 @@
 """The composition root: builds everything, owns the nurseries, the signals and the drain.
 
-Shutdown, in order: not ready → lame duck → no new clients → clients get their replies and are closed → the
-secondary stream is drained → Sentry is flushed. Each wait has a deadline; a second signal skips them all.
+Shutdown, in order: not ready → lame duck → no new clients → clients get their replies and are closed →
+what has to be copied is copied → the secondary stream is drained → Sentry is flushed. Each wait has a
+deadline; a second signal skips them all.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from dualkv.errors import ConfigError
 from dualkv.net.listener import accept_clients, open_listeners
 from dualkv.net.session import ClientSession
 from dualkv.net.writer import DualWriter
+from dualkv.observe.bar import ResyncBar
 from dualkv.observe.metrics import ProxyMetrics
 from dualkv.observe.sentry import SentryReporter
 from dualkv.resp.encode import TOO_MANY_CLIENTS
@@ -28,6 +30,7 @@ from dualkv.resp.encode import TOO_MANY_CLIENTS
 __all__ = ["ProxyServer", "ServerAddresses", "run_server"]
 
 _SENTRY_FLUSH_SECONDS = 2.0
+_BAR_SECONDS = 0.5
 
 _log = logging.getLogger("dualkv.server")
 
@@ -121,12 +124,15 @@ class ProxyServer:
                 _address(listeners), _address(http_listeners) if http_listeners else None
             )
             async with trio.open_nursery() as services:
+                services.start_soon(self._show_resync)
                 if http_listeners:
                     app = build_app(self.writer, lambda: self.is_draining)
                     await services.start(serve_http, app, http_listeners)
                 async with trio.open_nursery() as engine:
                     await engine.start(self.writer.run)
                     await self._serve_clients(listeners, addresses, task_status)
+                    with self._make_skippable(trio.move_on_after(self.config.drain_seconds)):
+                        await self.writer.wait_copied()
                     self.writer.close(0 if self._is_hurried else self.config.drain_seconds)
                 services.cancel_scope.cancel("stopped")
         finally:
@@ -138,6 +144,16 @@ class ProxyServer:
                 )
         ledger = self.metrics.total_ledger()
         _log.info("stopped", extra={"ledger": attrs.asdict(ledger)})
+
+    async def _show_resync(self) -> None:
+        """Show a bar while a resync runs, where somebody sees it."""
+        bar = ResyncBar(self.metrics.resync, self.writer.clock)
+        try:
+            while bar.is_wanted:
+                bar.update()
+                await trio.sleep(_BAR_SECONDS)
+        finally:
+            bar.close()
 
     async def _serve_clients(
         self,

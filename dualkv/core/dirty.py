@@ -183,6 +183,10 @@ class DirtyKeys:
 
     # --- copying
 
+    def is_urgent(self, key: Key) -> bool:
+        """Whether the copy of a dirty key is the effect of a command."""
+        return self._entries[key].is_urgent
+
     @property
     def has_urgent(self) -> bool:
         """Whether the effect of a command waits to be copied."""

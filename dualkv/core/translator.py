@@ -20,6 +20,7 @@ from dualkv.core.context import Context
 from dualkv.core.dialect import Dialect, holds_as_is, lower
 from dualkv.core.effects import ASKING, CREATES, RULES, effects_of, questions_of
 from dualkv.core.effects.model import Command, Effects, Execution, Verbatim
+from dualkv.core.effects.transactions import Part, settled
 from dualkv.core.expiry import NEVER, ExpiryBook, Guard
 from dualkv.core.ledger import Queue
 from dualkv.core.mirror import StreamItem, commands_item, in_one_piece, keys_by_db
@@ -42,9 +43,10 @@ _TRUSTING: Final = DERIVING | {"RENAME", "RENAMENX", "MOVE"}
 _MAX_KEYS_ASKED: Final = 16
 
 _NOT_RUN: Final = (
-    b"-NOSCRIPT No matching script", b"-ERR wrong number of arguments for 'eval", b"-NOAUTH Authentication",
-    b"-ERR wrong number of arguments for 'fcall", b"-ERR Number of keys can't be", b"-LOADING Redis is loading",
-    b"-ERR Error compiling script", b"-ERR Function not found", b"-BUSY Redis is busy running a script",
+    b"-NOSCRIPT No matching script", b"-NOAUTH Authentication", b"-LOADING Redis is loading",
+    b"-ERR wrong number of arguments for 'eval", b"-ERR wrong number of arguments for 'fcall",
+    b"-ERR Number of keys can't be", b"-ERR Error compiling script", b"-ERR Function not found",
+    b"-BUSY Redis is busy running a script",
 )  # fmt: skip
 """How errors begin that a script gets before it has run. Others may be those of a command in its middle, or
 its own words."""
@@ -139,7 +141,7 @@ class Translator:
         wires: list[bytes] = []
         counts: list[int] = []
         for plan, request in queued:
-            questions = questions_of(plan.spec, request.args) if plan.spec.name in ASKING else ()
+            questions = questions_of(plan.spec, request.args, in_transaction=True)
             wires += map(pack, questions)
             counts.append(len(questions))
         keys = self._expiry_wanted([(plan, request.args) for plan, request in queued], db, now)
@@ -240,44 +242,64 @@ class Translator:
         """
         if results is None or not any(plan.queue is not None for plan, _ in queued):
             return _NOTHING
-        now_ms = self.time.at_ms(now)
-        told = self._told(asked, answers, now_ms)
-        db = context.db
+        executed = self._executed(queued, results, now, context.db, asked, answers)
+        effects = settled([part for _, part in executed])
         parts: list[tuple[Plan, Request]] = []
         checks: list[bytes | None] = []
-        copies: list[Key] = []
-        queue = Queue.WRITE
+        copies: dict[Key, None] = {}
+        for ((plan, request), part), one in zip(executed, effects, strict=True):
+            copies.update(dict.fromkeys(_with_db(one.copies, part.db)))
+            for said in one.commands:
+                is_itself = said.args is request.args
+                parts.append(
+                    (plan, request)
+                    if is_itself
+                    else (plan_of(said.args), Request(said.args, pack(said.args)))
+                )
+                checks.append(said.reply)
+        if all(plan.spec.name == "SELECT" for plan, _ in parts):
+            return Translation(None, tuple(copies))
+        is_whole = len(parts) == len(queued) and all(
+            part[1] is one[1] for part, one in zip(parts, queued, strict=True)
+        )
+        has_script = any(plan.queue is Queue.SCRIPT for plan, _ in parts)
+        item = in_one_piece(
+            exec_plan, Queue.SCRIPT if has_script else Queue.WRITE, parts, now, context, tuple(checks),
+            wire if is_whole else None,
+        )  # fmt: skip
+        return Translation(item, tuple(copies))
+
+    def _executed(
+        self,
+        queued: Sequence[tuple[Plan, Request]],
+        results: Sequence[bytes],
+        now: float,
+        db: int,
+        asked: Asked,
+        answers: Sequence[bytes],
+    ) -> list[tuple[tuple[Plan, Request], Part]]:
+        """Return the commands that change anything, each with its effects as if it stood alone."""
+        now_ms = self.time.at_ms(now)
+        told = self._told(asked, answers, now_ms)
+        executed: list[tuple[tuple[Plan, Request], Part]] = []
         position = 0
         for number, ((plan, request), result) in enumerate(zip(queued, results, strict=False)):
             count = asked.for_rules[number] if asked.for_rules else 0
             own, position = answers[position : position + count], position + count
+            args = request.args
             if plan.spec.name == "SELECT" and not is_error(result):
-                db = int(request.args[1])
-                parts.append((plan, request))
-                checks.append(None)
+                db = int(args[1])
+                executed.append(((plan, request), Part(Effects((Command(args),)), db, (), has_asked=False)))
             if plan.queue is None or (is_error(result) and plan.queue is not Queue.SCRIPT):
                 continue
             if plan.queue is Queue.SCRIPT:
-                queue = Queue.SCRIPT
-                effects = self._script_effects(plan, request.args, result)
+                effects = self._script_effects(plan, args, result)
             else:
-                effects = effects_of(Execution(plan.spec, request.args, result, now_ms, own))
-            effects = self._said(self._guarded(plan, request.args, effects, db, told, now_ms))
-            copies += _with_db(effects.copies, db)
-            for one in effects.commands:
-                is_itself = one.args is request.args
-                parts.append(
-                    (plan, request) if is_itself else (plan_of(one.args), Request(one.args, pack(one.args)))
-                )
-                checks.append(one.reply)
-        if all(plan.spec.name == "SELECT" for plan, _ in parts):
-            return Translation(None, tuple(dict.fromkeys(copies)))
-        if len(parts) != len(queued) or any(
-            part is not one[1] for (_, part), one in zip(parts, queued, strict=True)
-        ):
-            wire = None
-        item = in_one_piece(exec_plan, queue, parts, now, context, tuple(checks), wire)
-        return Translation(item, tuple(dict.fromkeys(copies)))
+                effects = effects_of(Execution(plan.spec, args, result, now_ms, own))
+            effects = self._said(self._guarded(plan, args, effects, db, told, now_ms))
+            part = Part(effects, db, keys_by_db(plan, args, db), has_asked=count > 0)
+            executed.append(((plan, request), part))
+        return executed
 
     @staticmethod
     def are_plain_sets(queued: Sequence[tuple[Plan, Request]]) -> bool:

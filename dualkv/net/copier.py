@@ -49,6 +49,11 @@ _log = logging.getLogger("dualkv.copier")
 
 _FUNCTIONS_SECONDS: Final = 0.5
 """Between two copies of the libraries of functions, at least."""
+_BUSY_KEYS: Final = 32
+"""Keys in one piece while clients are served: the loop stands still for a millisecond."""
+_YIELD: Final = 3
+"""While clients are served, pauses are so many times as long as what is between them."""
+_LONGEST_YIELD_SECONDS: Final = 0.1
 _PIECE_BYTES: Final = 4 * 1024 * 1024
 """Values that are read in one piece, unless a single one is larger."""
 _MULTI: Final = command("MULTI")
@@ -66,6 +71,8 @@ class _Job:
     """Whether it is in the books of dirty keys; else a resync has found it."""
     size_bytes: int = 0
     """As the primary says, once it has been looked at."""
+    is_urgent: bool = False
+    """Its copy is the effect of a command."""
     is_over: bool = False
     has_begun: bool = False
     """Its copy's first position has been reached."""
@@ -94,12 +101,23 @@ class Copier:
         self._slots = trio.CapacityLimiter(_BATCHES)
         self._tokens = 0.0
         self._tokens_at = writer.clock()
+        self._submissions = 0  # of ours, on the lane
+        self._others = 0  # those of others, when that was last looked at
         self._functions_at = 0.0  # when libraries of functions may be copied again
         self._bytes = 0
         """What is being read now, by the sizes that the primary has told."""
         self._is_idle = False  # there was nothing to do
         stream.wake_copier = self.wake
         stream.announce_dirty = self._on_dirty
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether anything is dirty that it would copy, and can."""
+        if self._writer.lane.state is not LaneState.UP or not self._stream.gate.answers:
+            return False
+        dirty = self._dirty
+        waits = bool(dirty) if self.is_repairing else dirty.has_urgent
+        return waits or dirty.functions or self._metrics.copies_in_flight > 0
 
     def wake(self) -> None:
         """More can be done than before."""
@@ -139,14 +157,16 @@ class Copier:
         if wants_repair and not dirty.has_urgent:
             count = self._take_tokens(now)
         taken = dirty.take(count, now, urgent_only=not wants_repair) if count else []
-        return tuple(self._job(key, attempts, is_dirty=True) for key, attempts in taken)
+        return tuple(
+            self._job(key, attempts, is_dirty=True, is_urgent=dirty.is_urgent(key)) for key, attempts in taken
+        )
 
-    def _job(self, key: Key, attempts: int, *, is_dirty: bool) -> _Job:
+    def _job(self, key: Key, attempts: int, *, is_dirty: bool, is_urgent: bool = False) -> _Job:
         target = self._stream.dialect
         assert target is not None
         with_dump = attempts % 2 == 0  # what could not be restored is tried by type
         copy = KeyCopy(key[1], self._writer.primary_dialect, target, with_dump=with_dump)
-        return _Job(key, attempts, copy, is_dirty)
+        return _Job(key, attempts, copy, is_dirty, is_urgent=is_urgent)
 
     def _can_copy(self) -> bool:
         """Whether the primary can be read and the secondary takes what comes of it."""
@@ -242,12 +262,24 @@ class Copier:
                 by_db[job.key[0]].append(job)
             for db, of_db in by_db.items():
                 while unfinished := [job for job in of_db if not job.is_over]:
-                    for piece in _pieces(unfinished):
+                    is_busy = self._is_busy()
+                    for piece in _pieces(unfinished, _BUSY_KEYS if is_busy else _BATCH_KEYS):
+                        started = self._writer.clock()
                         await self._read(db, piece)
+                        if is_busy and not any(job.is_urgent for job in piece):
+                            seconds = self._writer.clock() - started
+                            await trio.sleep(min(_LONGEST_YIELD_SECONDS, seconds * _YIELD))
         finally:
             self._metrics.copies_in_flight -= len(jobs)
             for job in jobs:
                 self._stream.under_way.discard(job.key)
+
+    def _is_busy(self) -> bool:
+        """Whether clients use the lane: then copies take small bites, and pauses between them."""
+        others = self._writer.lane.submissions - self._submissions
+        is_busy = others > self._others
+        self._others = others
+        return is_busy
 
     async def _read(self, db: int, jobs: Sequence[_Job]) -> None:
         """Read what the copies want next, in one piece."""
@@ -279,6 +311,7 @@ class Copier:
             call = PositionedCall(sum(count + (2 if in_one else 0) for count, in_one in shapes), take)
             lane.dbs.add(db)
             lane.submit(b"".join(wire), call, Context(db=db))
+            self._submissions += 1
             await call.wait()
         finally:
             self._bytes -= size
@@ -322,12 +355,12 @@ class Copier:
         self._dirty.mark(job.key, DirtyReason.FAILED, self._writer.clock(), attempts=job.attempts + 1)
 
 
-def _pieces(jobs: Sequence[_Job]) -> Iterator[list[_Job]]:
-    """Cut jobs into what may be read in one piece."""
+def _pieces(jobs: Sequence[_Job], most: int) -> Iterator[list[_Job]]:
+    """Cut jobs into what may be read in one piece, *most* of them at once."""
     piece: list[_Job] = []
     size = 0
     for job in jobs:
-        if piece and size + job.size_bytes > _PIECE_BYTES:
+        if len(piece) == most or (piece and size + job.size_bytes > _PIECE_BYTES):
             yield piece
             piece, size = [], 0
         piece.append(job)

@@ -170,6 +170,8 @@ class Lane:
         self.logins = Logins(backend.options)
         self.dbs = {backend.options.db}
         """Databases that are known to exist: a shared connection must not fail to select one."""
+        self.submissions = 0
+        """How often something has been submitted."""
         self._unsent: list[bytes | memoryview] = []
         self._unsent_bytes = 0
         self.is_open = False
@@ -195,6 +197,7 @@ class Lane:
         A client that changes its context must have no reply outstanding: within a round, commands of
         another context may be overtaken.
         """
+        self.submissions += 1
         if context != self._context or self._logging_in:
             if context.protocol not in self.greeting.protocols or context.db not in self.dbs:
                 return waiting.on_lost()  # the primary is another one than it was

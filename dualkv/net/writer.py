@@ -514,6 +514,13 @@ class DualWriter:
             if self.journal is not None:
                 self.journal.finish(self._left())
 
+    async def wait_copied(self) -> None:
+        """Return when no key is dirty that can be copied now: the stream holds all there is to say."""
+        if self.stream is None or self.copier is None:
+            return
+        while self.copier.is_at_work:  # noqa: ASYNC110 - it tells nobody
+            await trio.sleep(_SETTLING_SECONDS)
+
     def close(self, drain_seconds: float) -> None:
         """Take no more commands, and let `run` end once what is queued has reached the secondary.
 
