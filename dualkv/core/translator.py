@@ -83,13 +83,16 @@ class Translator:
     Args:
         time: The primary's clock.
         lag_seconds: The longest time that an effect takes to reach the other store.
-        is_distrustful: Whether any key may be wrong over there: a resync has not come to its end.
+        is_uncertain: Whether one of some keys may hold something else over there for now.
     """
 
     def __init__(
-        self, time: PrimaryTime, lag_seconds: float, is_distrustful: Callable[[], bool] = lambda: False
+        self,
+        time: PrimaryTime,
+        lag_seconds: float,
+        is_uncertain: Callable[[Sequence[Key]], bool] = lambda _: False,
     ) -> None:
-        self.is_distrustful = is_distrustful
+        self.is_uncertain = is_uncertain
         self.time = time
         self.scripts = ScriptCache()
         self.expiry = ExpiryBook(int(lag_seconds * 1000))
@@ -357,7 +360,11 @@ class Translator:
         """Accompany effects by the expiry of the keys that they may create."""
         book = self.expiry
         behind: list[Command] = []
-        if effects.commands and plan.spec.name in _TRUSTING and self.is_distrustful():
+        if (
+            effects.commands
+            and plan.spec.name in _TRUSTING
+            and self.is_uncertain(keys_by_db(plan, args, db) or ())
+        ):
             return self._copied(plan, args, effects, db)
         if plan.spec.name in DERIVING and effects.commands:
             keys = keys_of(plan.spec, args) or ()

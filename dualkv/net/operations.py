@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -161,12 +162,14 @@ class ClientOperations:
             block = TransactionBlock(writer, context, _Reply(), plan, transaction, 0, finish, asked)
             own_count = len(transaction.queued) + 2
             wire = b"".join([transaction.wire(), *asked.wires])
-            with writer.writing_beside(context, transaction.queued):
-                try:
-                    frames = await self._call(lease, wire, own_count + len(asked.wires))
-                except BaseException:
-                    writer.lost(context, transaction.queued)
-                    raise
+            beside = writer.begin_beside(context, transaction.queued)
+            try:
+                frames = await self._call(lease, wire, own_count + len(asked.wires))
+            except BaseException:
+                writer.lost(context, transaction.queued)
+                raise
+            finally:
+                writer.end_beside(beside)
             lease.has_watch = False
             if transaction.selects:
                 lease.context = lease.context._replace(db=-1)
@@ -227,26 +230,36 @@ class ClientOperations:
                 reply = await self._try_at_once(plan, request)
                 if not is_null(reply):
                     return reply
-                lease = await self._writer.leases.take(self._state.context)
-                with self._writer.writing_beside(self._state.context, [(plan, request)]):
-                    reply = await self._wait_unblocked(blocked, lease, plan, request)
+                reply = await self._wait_beside_lane(blocked, plan, request, swaps)
         finally:
             self._blocked = None
             self._state.is_blocked = False
         if blocked.scope.cancelled_caught:
             if not blocked.is_released:
-                self._mark(plan, request, swaps)
                 raise ConnectionLost("no reply from the primary")
             return encode.UNBLOCKED if blocked.with_error else encode.null_array(self._state.protocol)
         counters = self._writer.answering.by_command[plan.index]
         counters.counts[0] += 1
         if is_error(reply):
             self._writer.count_error(plan, counters)
-        else:
-            self._mirror(plan, request, reply, swaps)
         if self._is_gone:
             await self._put_back(gives_back(plan.spec, request.args, reply))
         return reply
+
+    async def _wait_beside_lane(self, blocked: _Blocked, plan: Plan, request: Request, swaps: int) -> bytes:
+        """Return what the command gets in the end, and mirror that."""
+        writer = self._writer
+        lease = await writer.leases.take(self._state.context)
+        beside = writer.begin_beside(self._state.context, [(plan, request)])
+        try:
+            reply = await self._wait_unblocked(blocked, lease, plan, request)
+            self._mirror(plan, request, reply, swaps)
+            return reply
+        except BaseException:  # it may have been executed
+            self._mark(plan, request, swaps)
+            raise
+        finally:
+            self._lane.submit_barrier(partial(writer.end_beside, beside))
 
     async def _try_at_once(self, plan: Plan, request: Request) -> bytes:
         """Return what the command gets without waiting: at a position of the lane, as any other."""

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -25,7 +26,7 @@ from dualkv.core.auth import users_from
 from dualkv.core.compare import DivergenceKind
 from dualkv.core.context import Context
 from dualkv.core.dialect import LEARNING, learn
-from dualkv.core.dirty import DirtyKeys, DirtyReason
+from dualkv.core.dirty import DirtyKeys, DirtyReason, Key
 from dualkv.core.fence import KeyFence
 from dualkv.core.identity import INTRODUCTION, Identity, identify
 from dualkv.core.ledger import Queue
@@ -38,7 +39,7 @@ from dualkv.core.routing import Plan, Route, plan_of
 from dualkv.core.session import SessionState
 from dualkv.core.translator import NOT_ASKED, Asked, Translation, Translator
 from dualkv.core.vocabulary import Vocabulary
-from dualkv.errors import BackendUnavailable, ConnectionLost
+from dualkv.errors import BackendUnavailable, ConnectionLost, ReplyProtocolError
 from dualkv.net.backend import RedisBackend
 from dualkv.net.copier import Copier
 from dualkv.net.hub import ReadinessHub
@@ -55,7 +56,7 @@ from dualkv.observe.metrics import CommandCounters, ProxyMetrics
 from dualkv.observe.reports import DivergenceReports
 from dualkv.observe.sentry import SentryReporter
 from dualkv.resp.encode import command, pack
-from dualkv.resp.replies import is_error, value_of
+from dualkv.resp.replies import elements_of, is_error, value_of
 from dualkv.resp.requests import Request
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ class DualWriter:
         self.shadow_reader = ShadowReader(self.metrics, reports, self._reread, clock, self._on_difference)
         self.time = PrimaryTime((time.time() - clock()) * 1000)
         self.dirty = DirtyKeys(config.dirty_keys, config.dirty_bytes)
-        self.translator = Translator(self.time, config.secondary_timeout_seconds, self._is_distrustful)
+        self.translator = Translator(self.time, config.secondary_timeout_seconds, self._is_uncertain)
         self.recent = RecentKeys(config.recent_window_seconds)
         self.primary_dialect = learn(_SAYS_NOTHING)
         """What the primary understands; as told by the newest connection."""
@@ -144,7 +145,8 @@ class DualWriter:
             self.resync = Resync(self, self.stream, self.copier, self.metrics.resync)
             self.metrics.dirty, self.metrics.gate = self.dirty, self.stream.gate
             self.metrics.not_holdable = self.translator.not_holdable
-        self._beside: dict[object, tuple[tuple[int, bytes], ...]] = {}
+        self._beside: Counter[Key] = Counter()
+        """Keys of commands that are executed beside the lane now."""
         self._closing = trio.Event()
 
     def __repr__(self) -> str:
@@ -320,21 +322,34 @@ class DualWriter:
         if self.journal is not None:
             self.journal.write()
 
-    @contextmanager
-    def writing_beside(self, context: Context, commands: Iterable[tuple[Plan, Request]]) -> Iterator[None]:
-        """Commands are executed beside the lane: until they are answered their keys are not settled."""
-        token = object()
-        self._beside[token] = tuple(
+    def begin_beside(self, context: Context, commands: Iterable[tuple[Plan, Request]]) -> list[Key]:
+        """Commands are about to be executed on a connection beside the lane, at no known position of it.
+
+        Returns:
+            The keys that they may write, for `end_beside`: until then nothing that depends on them is exact.
+        """
+        keys = [
             key
             for plan, request in commands
             if plan.queue is not None
             for key in keys_by_db(plan, request.args, context.db) or ()
-        )
+        ]
+        self._beside.update(keys)
         self.write_journal()
-        try:
-            yield
-        finally:
-            del self._beside[token]
+        return keys
+
+    def end_beside(self, keys: Iterable[Key]) -> None:
+        """What was executed beside the lane has been seen, and all that the lane executed before."""
+        self._beside.subtract(keys)
+        for key in keys:
+            if not self._beside[key]:
+                del self._beside[key]
+
+    def _is_uncertain(self, keys: Iterable[Key]) -> bool:
+        """Whether what one of *keys* holds on the secondary may not be what it held on the primary."""
+        if self.dirty.needs_resync is not None or self.metrics.resync.phase is Phase.COPYING:
+            return True
+        return bool(self._beside) and any(key in self._beside for key in keys)
 
     def open_journal(self) -> None:
         """Take the journal's directory, if there is to be one; what an earlier process left is dirty.
@@ -369,7 +384,7 @@ class DualWriter:
         """Return the keys that may differ now; None: nobody knows which."""
         if self.dirty.needs_resync is not None:
             return None
-        return [*self.dirty, *(key for keys in self._beside.values() for key in keys)]
+        return [*self.dirty, *self._beside]
 
     async def _keep_time(self) -> None:
         """Ask the primary for its time, now and then."""
@@ -385,8 +400,8 @@ class DualWriter:
             await trio.sleep(_TIME_SECONDS if self.time.is_known else _SETTLING_SECONDS)
 
     def _told_time(self, sent: float, frames: list[bytes], now: float) -> None:
-        if not is_error(frames[0]):
-            seconds, microseconds = map(int, value_of(frames[0]))
+        with suppress(ReplyProtocolError, ValueError):  # it does not tell: our clock must do
+            seconds, microseconds = (int(value_of(element)) for element in elements_of(frames[0]))
             self.time.observe(sent, now, seconds * 1000 + microseconds / 1000)
 
     def ask(self, plan: Plan, request: Request, context: Context) -> Asked:
@@ -459,10 +474,6 @@ class DualWriter:
             self.metrics.primary_write_errors += 1
         else:
             self.metrics.primary_read_errors += 1
-
-    def _is_distrustful(self) -> bool:
-        """Whether any key may be wrong on the secondary."""
-        return self.dirty.needs_resync is not None or self.metrics.resync.phase is Phase.COPYING
 
     def _on_difference(self, item: StreamItem, kind: DivergenceKind, is_confirmed: bool) -> None:
         """Repair what differs, as the settings say."""

@@ -142,5 +142,9 @@ def copies(keys: Sequence[bytes]) -> Effects:
 
 
 def copies_of(execution: Execution) -> Effects:
-    """Return the effect that copies the state of all keys that a request names."""
-    return copies(keys_of(execution.spec, execution.args) or ())
+    """Return the effect that copies the state of all keys that a request names.
+
+    If nobody knows its keys, the request itself is all there is to say.
+    """
+    keys = keys_of(execution.spec, execution.args)
+    return effects(Command(execution.args)) if keys is None else copies(keys)
