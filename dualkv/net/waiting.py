@@ -180,6 +180,7 @@ class ClientBatch(_Timed):
     def on_lost(self) -> None:
         """Tell the client that the outcome of each missing command is unknown."""
         missing, self.missing = self.missing, 0
+        self._writer.metrics.primary_outcomes_unknown += missing
         self._writer.lost(self._context, zip(self._plans[-missing:], self._requests[-missing:], strict=True))
         self._receiver.replied(missing, OUTCOME_UNKNOWN * missing + self.trailer)
 
@@ -368,6 +369,7 @@ class TransactionBlock(_Timed):
 
     def on_lost(self) -> None:
         """Tell the client that the outcome is unknown."""
+        self._writer.metrics.primary_outcomes_unknown += 1
         self._writer.lost(self._context, self._transaction.queued)
         self._receiver.replied(1, self.head + OUTCOME_UNKNOWN + self.trailer)
 
@@ -477,6 +479,7 @@ class SingleCall(_Timed):
 
     def on_lost(self) -> None:
         """Wake the task without a reply."""
+        self._writer.metrics.primary_outcomes_unknown += 1
         self._writer.lost(self._context, [(self._plan, self.request)])
         self._done.set()
 

@@ -452,18 +452,22 @@ class DualWriter:
 
     def lost(self, context: Context, commands: Iterable[tuple[Plan, Request]]) -> None:
         """Take note of commands whose outcome nobody knows."""
-        stream = self.stream
+        dbs = [context.db]
         for plan, request in commands:
-            self.metrics.primary_outcomes_unknown += 1
-            if stream is None or plan.queue is None:
-                continue
-            if plan.spec.name.startswith("FUNCTION"):
-                self.dirty.functions = True
-            if plan.spec.name in NOT_DATA:
-                continue
-            self.translator.forget(plan, request.args, context.db)
-            keys = keys_by_db(plan, request.args, context.db)
-            stream.mark_keys(keys, DirtyReason.AMBIGUOUS, unordered_for_seconds=_LATE_SECONDS)
+            if plan.spec.name == "SELECT":  # inside a transaction; it may have been refused
+                dbs += [int(word) for word in request.args[1:] if word.isdigit()]
+            elif self.stream is not None and plan.queue is not None:
+                for db in dbs:
+                    self._lost_one(self.stream, plan, request, db)
+
+    def _lost_one(self, stream: SecondaryStream, plan: Plan, request: Request, db: int) -> None:
+        if plan.spec.name.startswith("FUNCTION"):
+            self.dirty.functions = True
+        if plan.spec.name in NOT_DATA:
+            return
+        self.translator.forget(plan, request.args, db)
+        keys = keys_by_db(plan, request.args, db)
+        stream.mark_keys(keys, DirtyReason.AMBIGUOUS, unordered_for_seconds=_LATE_SECONDS)
 
     # --- for what waits on the lane
 

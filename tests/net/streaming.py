@@ -161,8 +161,8 @@ async def stream_to(
         settings: Fields of `ProxyConfig`, a prefix ``secondary_`` left out.
     """
     named = {
-        name if name.startswith(("shadow", "repair")) else f"secondary_{name}": value for name, value in
-        settings.items()
+        name if name.startswith(("shadow", "repair")) else f"secondary_{name}": value
+        for name, value in settings.items()
     }
     config = ProxyConfig(secondary=fake.address, **named)
     metrics = ProxyMetrics()

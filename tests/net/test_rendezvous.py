@@ -11,9 +11,12 @@ from tests.core.building import scored
 from tests.net.building import Clock
 from tests.net.streaming import Holding, key_of_shard, lines, settle_tasks, stream_to
 from tests.support.fake_backend import running_fake
+from tests.support.proxy import wait_until
 
 A, B, C, D = (key_of_shard(number, 4) for number in range(4))
 """A key for each of four shards."""
+OTHER_A, OTHER_B = (key_of_shard(number, 4, "other") for number in range(2))
+"""Neighbours of two of them."""
 
 
 @pytest.mark.parametrize("shared", [f"MSET {A} 2 {B} 2", f"RENAME {A} {B}", f"PFMERGE {B} {A}"])
@@ -90,10 +93,11 @@ async def test_connection_lost_in_a_meeting_fails_one_item() -> None:
     shared = f"MSET {A} 2 {B} 2"
     async with running_fake() as fake, stream_to(fake, write_concurrency=4) as bench:
         fake.answer = lambda args: None if args[0] == b"MSET" else encode.OK
-        bench.offer(f"SET {A} 1", shared, f"SET {A} 3", f"SET {B} 3")
+        bench.offer(f"SET {A} 1", shared, f"SET {OTHER_A} 3", f"SET {OTHER_B} 3")
         await bench.wait_settled()
 
         assert (bench.ledger().applied, bench.ledger().failed) == (3, 1)
+        assert bench.dirty() == [A, B]
         assert bench.write_errors() == {("MSET", "connection_lost"): 1}
 
 
@@ -105,12 +109,15 @@ async def test_old_meeting_expires_once() -> None:
     async with away as fake, stream_to(fake, clock, write_concurrency=4, timeout_seconds=30.0) as bench:
         bench.offer(f"MSET {A} 2 {B} 2")
         clock.now += 31
-        bench.offer(f"SET {A} 3", f"SET {B} 3")
+        await wait_until(lambda: bool(bench.dropped()) and bench.stream.oldest_age_seconds() == 0.0)
         appears.set()
+        await wait_until(lambda: bench.stream.is_connected and bench.stream.gate.is_open)
+        bench.offer(f"SET {OTHER_A} 3", f"SET {OTHER_B} 3")
         await bench.wait_settled()
 
         assert bench.dropped() == {DropReason.EXPIRED: 1}
-        assert sorted(lines(fake.commands)) == sorted([f"SET {A} 3", f"SET {B} 3"])
+        assert sorted(lines(fake.commands)) == sorted([f"SET {OTHER_A} 3", f"SET {OTHER_B} 3"])
+        assert bench.dirty() == [A, B]
 
 
 @pytest.mark.parametrize("held", ["before", "in flight", "everywhere"])

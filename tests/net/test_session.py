@@ -112,9 +112,17 @@ async def test_what_we_answer_ourselves_does_not_reach_the_primary(line: str, an
 
 
 async def test_transaction_goes_out_in_one_piece() -> None:
-    """MULTI … EXEC is queued here; its block reaches the lane whole, and EXEC's reply alone the client."""
+    """MULTI … EXEC is queued here; its block reaches the lane whole, and EXEC's reply alone the client.
+
+    Questions follow the block directly; its effects are one block for the secondary.
+    """
     async with running_fake() as fake, running_fake() as secondary, sessions_with(fake, secondary) as bench:
-        fake.answer = lambda args: b"*2\r\n+OK\r\n:1\r\n" if args[0] == b"EXEC" else encode.QUEUED
+        answers = {
+            b"EXEC": b"*2\r\n+OK\r\n:1\r\n",
+            b"PEXPIRETIME": b":-1\r\n",
+            b"TIME": b"*2\r\n$1\r\n1\r\n$1\r\n0\r\n",
+        }
+        fake.answer = lambda args: answers.get(args[0], encode.QUEUED)
         async with bench.client() as client, bench.client() as other:
             assert await client.pipeline([("MULTI",), ("SET", "a", 1), ("SHUTDOWN",)]) == [
                 encode.OK,
@@ -131,9 +139,11 @@ async def test_transaction_goes_out_in_one_piece() -> None:
             ]
         await wait_until(lambda: bench.metrics.ledger(Queue.WRITE).applied == 1)
 
-        block = [(b"MULTI",), (b"SET", b"a", b"1"), (b"INCR", b"b"), (b"EXEC",)]
-        assert fake.last.commands == [(b"GET", b"x"), *block]
-        assert [args for args in secondary.commands if args[0] != b"GET"] == block
+        block = [(b"MULTI",), (b"SET", b"a", b"1"), (b"INCR", b"b"), (b"EXEC",), (b"PEXPIRETIME", b"b")]
+        assert [args for args in fake.last.commands if args[0] != b"TIME"] == [(b"GET", b"x"), *block]
+        assert [args for args in secondary.commands if args[0] != b"GET"] == [
+            (b"MULTI",), (b"SET", b"a", b"1"), (b"SET", b"b", b"1", b"KEEPTTL"), (b"EXEC",),
+        ]  # fmt: skip
 
 
 # --- versions -----------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from dualkv.core.context import Context
+from dualkv.core.dirty import DirtyReason
 from dualkv.core.ledger import DropReason, Queue
 from dualkv.core.mirror import StreamItem
 from dualkv.resp import encode
@@ -23,13 +24,16 @@ A, B, C = (key_of_shard(number, 4) for number in range(3))
 
 
 async def test_connection_lost_in_flight_fails_the_batch_only() -> None:
-    """What has no reply when the connection breaks has failed; what is behind it is delivered, in order."""
+    """What has no reply when the connection breaks has failed; what is behind it is delivered, in order.
+
+    Its keys are dirty: later writes to them are left to copies.
+    """
     async with running_fake() as fake, stream_to(fake) as bench:
         fake.replies.shut()
-        bench.offer("SET k 0", "SET k 1")
-        bench.offer_read("GET k", b"+OK\r\n")
+        bench.offer("SET a 0", "SET b 1")
+        bench.offer_read("GET c", b"+OK\r\n")
         await wait_until(lambda: len(fake.commands) == 3)
-        bench.offer("SET k 2", "SET k 3")
+        bench.offer("SET d 2", "SET a 3", "SET d 4")
         fake.last.hang_up()
         await wait_until(lambda: len(fake.connections) == 2)
         fake.replies.open()
@@ -39,22 +43,25 @@ async def test_connection_lost_in_flight_fails_the_batch_only() -> None:
         assert bench.write_errors() == {("SET", "connection_lost"): 2}
         assert bench.metrics.shadow_inconclusive == {"connection_lost": 1}
         assert bench.metrics.shadow_read_errors == 1
-        assert lines(fake.last.commands) == ["SET k 2", "SET k 3"]
+        assert lines(fake.last.commands) == ["SET d 2", "SET d 4"]
+        assert bench.became_dirty() == {DirtyReason.AMBIGUOUS: 2}
+        assert (bench.dirty(), bench.ledger().deferred) == (["a", "b"], 1)
 
 
 @pytest.mark.parametrize("answer", [b"?garbage\r\n", b"+OK\r\n+OK\r\n"], ids=["garbage", "one too many"])
 async def test_wrong_replies_fail_the_batch(answer: bytes) -> None:
     """A secondary that is out of step is not believed: the batch has failed, a new connection is made."""
     async with running_fake(lambda _: answer) as fake, stream_to(fake) as bench:
-        bench.offer("SET k 0", "SET k 1")
+        bench.offer("SET k 0", "SET l 1")
         await bench.wait_settled()
         fake.answer = lambda _: encode.OK
-        bench.offer("SET k 2")
+        bench.offer("SET m 2")
         await bench.wait_settled()
 
         assert (bench.ledger().failed, bench.ledger().applied) == (2, 1)
         assert bench.write_errors() == {("SET", "connection_lost"): 2}
         assert len(fake.connections) == 2
+        assert bench.dirty() == ["k", "l"]
 
 
 async def test_deadline_ends_a_batch() -> None:
@@ -64,12 +71,13 @@ async def test_deadline_ends_a_batch() -> None:
         bench.offer("SET k 0")
         await bench.wait_settled()
         fake.replies.open()
-        bench.offer("SET k 1")
+        bench.offer("SET l 1")
         await bench.wait_settled()
 
         assert bench.write_errors() == {("SET", "deadline_exceeded"): 1}
         assert bench.ledger().applied == 1
-        assert lines(fake.last.commands) == ["SET k 1"]
+        assert lines(fake.last.commands) == ["SET l 1"]
+        assert bench.dirty() == ["k"]
 
 
 async def test_idle_connection_that_was_closed_loses_nothing() -> None:
@@ -202,9 +210,9 @@ async def test_item_on_the_verge_of_expiry_does_no_harm() -> None:
     async with running_fake() as fake, stream_to(fake, clock, timeout_seconds=30.0) as bench:
         for ticks in range(1, 10):  # one of them comes between the look at its age and the sending
             fake.replies.shut()
-            bench.offer("SET k 0")
+            bench.offer(f"SET k{ticks} 0")
             await wait_until(lambda: bool(fake.commands) and bench.ledger().in_flight == 1)
-            last = bench.offer("SET k 1")[0]
+            last = bench.offer(f"SET l{ticks} 1")[0]
             clock.now = last.offered_at + 30.0 - ticks * TICK_SECONDS
             fake.replies.open()
             await bench.wait_settled()
@@ -217,7 +225,7 @@ async def test_scripts_may_be_less_patient_than_writes() -> None:
     away = running_fake(is_listening=appears)
     settings = {"timeout_seconds": 30.0, "script_timeout_seconds": 1.0}
     async with away as fake, stream_to(fake, clock, drain_seconds=5, **settings) as bench:
-        await offer_late(bench, clock, appears, 10.0)
+        await offer_late(bench, clock, appears, 5.0)
 
         assert lines(fake.commands) == ["SET k 1", "EVAL x 1 k"]
 
@@ -244,8 +252,9 @@ async def test_old_item_does_not_end_the_time_of_young_ones() -> None:
     away = running_fake(is_listening=appears)
     async with away as fake, stream_to(fake, clock, timeout_seconds=30.0) as bench:
         bench.offer("SET k 1")
-        clock.now += 29.95
+        clock.now += 5.0
         bench.offer("SET k 2", "SET k 3")
+        clock.now += 24.95
         fake.replies.shut()
         appears.set()
         await wait_until(lambda: len(fake.commands) == 3)

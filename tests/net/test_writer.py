@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,8 +17,13 @@ from dualkv.net.lane import LaneState
 from dualkv.net.writer import DualWriter, open_writer
 from dualkv.resp import encode
 from tests.net.streaming import lines
-from tests.support.fake_backend import FakeBackend, echo, ok, running_fake
+from tests.support.fake_backend import Args, FakeBackend, echo, ok, running_fake
 from tests.support.proxy import wait_until
+
+
+def echo_without_expiry(args: Args) -> bytes:
+    """Answer as `echo`, but for the question when a key expires."""
+    return encode.integer(-1) if args[0] == b"PEXPIRETIME" else echo(args)
 
 
 @attrs.define(eq=False)
@@ -32,10 +37,13 @@ class Pair:
 
 @asynccontextmanager
 async def writer_between(
-    mode: ProxyMode = ProxyMode.DUAL_WRITE_SHADOW, **settings: Any
+    mode: ProxyMode = ProxyMode.DUAL_WRITE_SHADOW, secondary_knows: Iterable[str] = (), **settings: Any
 ) -> AsyncIterator[Pair]:
-    """Run a writer between two backends that answer with the last argument."""
-    async with running_fake(echo) as primary, running_fake(echo) as secondary:
+    """Run a writer between two backends that answer with the last argument; no key expires."""
+    async with running_fake(echo_without_expiry) as primary, running_fake(echo) as secondary:
+        if secondary_knows:
+            names = [encode.array([encode.bulk(name)]) for name in secondary_knows]
+            secondary.tells[b"COMMAND",] = encode.array(names)
         config = ProxyConfig(
             mode=mode, primary=primary.address, secondary=secondary.address, drain_seconds=5.0, **settings
         )
@@ -80,6 +88,20 @@ async def test_roles_are_swapped_in_elastickv_modes() -> None:
         await wait_until(lambda: len(pair.primary.commands) == 1)
 
 
+@pytest.mark.parametrize(
+    "answer", [b"+OK\r\n", b"$-1\r\n", b"-NOPERM no\r\n", b"*1\r\n:1\r\n", b"*2\r\n+a\r\n+b\r\n"]
+)
+async def test_primary_that_does_not_tell_the_time_does_no_harm(answer: bytes) -> None:
+    """Whatever it answers to TIME, our own clock will do."""
+    async with writer_between() as pair:
+        pair.primary.answer = lambda args: answer if args[0] == b"TIME" else echo_without_expiry(args)
+        for number in range(3):
+            await pair.writer.write("SET", "k", number)
+            await trio.sleep(0.06)  # it is asked again as long as it has not told
+
+        assert not pair.writer.time.is_known
+
+
 async def test_one_store_modes_mirror_nothing() -> None:
     """Without a store that follows there is no stream at all."""
     async with writer_between(ProxyMode.REDIS_ONLY) as pair:
@@ -106,11 +128,21 @@ async def test_administration_stays_with_the_primary() -> None:
 
 
 async def test_unknown_command_is_a_write() -> None:
-    """A command that no table knows may be a write: it is taken for one, and mirrored."""
-    async with writer_between() as pair:
+    """A command that no table knows may be a write: it is taken for one, and mirrored where it is known."""
+    async with writer_between(secondary_knows=("SET", "GET", "MY.COMMAND")) as pair:
         await pair.writer.write("MY.COMMAND", "x")
 
     assert lines(pair.secondary.commands) == ["MY.COMMAND x"]
+
+
+async def test_unknown_command_that_the_secondary_lacks_is_counted() -> None:
+    """What it cannot hold is not sent, and seen."""
+    async with writer_between() as pair:
+        await wait_until(lambda: pair.writer.stream is not None and pair.writer.stream.is_connected)
+        await pair.writer.write("MY.COMMAND", "x")
+
+        assert pair.writer.metrics.not_holdable == {"MY.COMMAND": 1}
+    assert pair.secondary.commands == []
 
 
 @pytest.mark.parametrize(
@@ -165,8 +197,8 @@ async def test_unreachable_primary_raises_before_anything_is_sent() -> None:
 
 
 async def test_lost_lane_raises_with_the_outcome_unknown() -> None:
-    """A write without a reply may have been executed: the caller is told, and nothing is mirrored."""
-    async with writer_between() as pair:
+    """A write without a reply may have been executed: the caller is told, and the key is dirty."""
+    async with writer_between(repair="off") as pair:
         pair.primary.answer = lambda _: None
         with pytest.raises(ConnectionLost, match="the outcome is unknown"):
             await pair.writer.write("SET", "k", "v")
@@ -175,7 +207,9 @@ async def test_lost_lane_raises_with_the_outcome_unknown() -> None:
         pair.primary.answer = echo
         await wait_until(lambda: pair.writer.lane.state is LaneState.UP)
         await pair.writer.write("SET", "k", "w")
-    assert lines(pair.secondary.commands) == ["SET k w"]
+        await pair.writer.write("SET", "l", "x")
+        assert list(pair.writer.dirty) == [(0, b"k")]
+    assert lines(pair.secondary.commands) == ["SET l x"]
 
 
 async def test_many_tasks_write_at_once() -> None:
