@@ -197,11 +197,16 @@ class DirtyKeys:
         """Whether there is anything to repair."""
         return bool(self._waiting)
 
-    def take(self, count: int, now: float, *, urgent_only: bool) -> list[tuple[Key, int]]:
-        """Return keys to copy now, those first whose copy is urgent, each with its failed attempts so far."""
+    def take(self, count: int, repairs: int, now: float) -> list[tuple[Key, int]]:
+        """Return keys to copy now, those first whose copy is urgent, each with its failed attempts so far.
+
+        Args:
+            count: How many at most.
+            repairs: How many of them may be of those that are not urgent.
+            now: On the clock of `mark`.
+        """
         taken = self._take_from(self._urgent, count, now)
-        if not urgent_only:
-            taken += self._take_from(self._waiting, count - len(taken), now)
+        taken += self._take_from(self._waiting, min(repairs, count - len(taken)), now)
         return [(key, self._entries[key].attempts) for key in taken]
 
     def _take_from(self, waiting: dict[Key, None], count: int, now: float) -> list[Key]:

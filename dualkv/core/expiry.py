@@ -73,6 +73,13 @@ class ExpiryBook:
             return True
         return known.expires_at_ms != NEVER and not self._is_far(known.expires_at_ms, now_ms)
 
+    def outlives_lag(self, key: Key, now_ms: int) -> bool:
+        """Whether *key* is known not to expire before an effect of now arrives."""
+        known = self._known.get(key)
+        return known is not None and (
+            known.expires_at_ms == NEVER or self._is_far(known.expires_at_ms, now_ms)
+        )
+
     def learn(self, key: Key, expires_at_ms: int, now_ms: int) -> None:
         """Take note of a key's expiry at this position of the log."""
         known = self._known

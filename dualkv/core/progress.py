@@ -39,6 +39,8 @@ class ResyncProgress:
     db: int = 0
     cursor: bytes = b"0"
     """Where to go on."""
+    run_id: str = ""
+    """Of the primary that the cursor belongs to."""
     completed: int = 0
     """Resyncs that have come to their end."""
     done_before: int = 0
@@ -52,6 +54,11 @@ class ResyncProgress:
             self.keys_done = self.bytes_done = self.keys_removed = self.db = 0
             self.cursor = b"0"
         self.done_before = self.keys_done
+
+    def begin_again(self, run_id: str) -> None:
+        """The primary is another process: its cursors are others, and its keys may be."""
+        self.phase, self.run_id, self.db, self.cursor = Phase.COPYING, run_id, 0, b"0"
+        self.keys_done = self.bytes_done = 0
 
     def end(self) -> None:
         """It is over."""
@@ -80,6 +87,7 @@ class ResyncProgress:
             {
                 "phase": self.phase.value,
                 "why": self.why,
+                "run_id": self.run_id,
                 "db": self.db,
                 "cursor": self.cursor.decode(),
                 "done": self.keys_done,
@@ -95,6 +103,7 @@ class ResyncProgress:
             return cls(
                 phase=Phase(found["phase"]),
                 why=str(found["why"]),
+                run_id=str(found["run_id"]),
                 db=int(found["db"]),
                 cursor=str(found["cursor"]).encode(),
                 keys_done=int(found["done"]),

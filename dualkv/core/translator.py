@@ -382,6 +382,8 @@ class Translator:
             elif name == b"PEXPIREAT":
                 book.learn(key, int(one.args[2]), now_ms)
             elif name == b"PERSIST":
+                if one.reply is None and not book.outlives_lag(key, now_ms):
+                    return self._copied(plan, args, effects, db)  # it may have expired over there
                 book.learn(key, NEVER, now_ms)
             elif name == b"SET" and len(one.args) == 5 and one.args[3] == b"PXAT":
                 book.learn(key, int(one.args[4]), now_ms)
@@ -394,7 +396,10 @@ class Translator:
     def _copied(self, plan: Plan, args: Args, effects: Effects, db: int) -> Effects:
         """Have all keys of a command copied instead of its effects."""
         self.forget(plan, args, db)
-        return Effects((), (*effects.copies, *(keys_by_db(plan, args, db) or ())))
+        copies = (*effects.copies, *(keys_by_db(plan, args, db) or ()))
+        is_opaque = plan.queue is Queue.SCRIPT and not self.scripts.facts(plan.spec.name, args).names_its_keys
+        commands = tuple(command._replace(reply=None) for command in effects.commands) if is_opaque else ()
+        return Effects(commands, copies)  # what a script does not name, only the script itself can bring
 
     def forget(self, plan: Plan, args: Args, db: int) -> None:
         """Take note that what is known of a command's keys may be out of date."""

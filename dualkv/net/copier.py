@@ -92,7 +92,7 @@ class Copier:
         self._stream = stream
         self._dirty = writer.dirty
         self._metrics = writer.metrics
-        self.is_repairing = config.repair == "auto"
+        self._repairs_always = self.is_repairing = config.repair == "auto"
         """Whether dirty keys are repaired now; copies that are effects are made in any case."""
         self._rate = config.repair_rate
         self._max_bytes = config.copy_bytes
@@ -109,6 +109,11 @@ class Copier:
         self._is_idle = False  # there was nothing to do
         stream.wake_copier = self.wake
         stream.announce_dirty = self._on_dirty
+
+    def repair_now(self) -> None:
+        """Repair what is dirty, whatever the settings say, until nothing is."""
+        self.is_repairing = True
+        self.wake()
 
     @property
     def is_at_work(self) -> bool:
@@ -140,6 +145,7 @@ class Copier:
                 jobs = self._next_jobs()
                 if not jobs:
                     has_work = self._dirty or self._dirty.functions
+                    self.is_repairing = self._repairs_always or (self.is_repairing and bool(self._dirty))
                     self._is_idle = not has_work
                     with trio.move_on_after(_TURN_SECONDS if has_work else float("inf")):
                         await self._wakeup.wait()
@@ -152,11 +158,8 @@ class Copier:
         dirty, now = self._dirty, self._writer.clock()
         if not self._can_copy():
             return ()
-        wants_repair = self.is_repairing and dirty.has_waiting
-        count = _BATCH_KEYS
-        if wants_repair and not dirty.has_urgent:
-            count = self._take_tokens(now)
-        taken = dirty.take(count, now, urgent_only=not wants_repair) if count else []
+        repairs = self._take_tokens(now) if self.is_repairing and dirty.has_waiting else 0
+        taken = dirty.take(_BATCH_KEYS, repairs, now)
         return tuple(
             self._job(key, attempts, is_dirty=True, is_urgent=dirty.is_urgent(key)) for key, attempts in taken
         )
@@ -249,7 +252,11 @@ class Copier:
                 await self._wakeup.wait()
         if self._rate:
             await trio.sleep(len(keys) / self._rate)
-        jobs = [self._job(key, 0, is_dirty=False) for key in keys if key not in self._dirty]
+        jobs = [
+            self._job(key, 0, is_dirty=key in self._dirty)
+            for key in keys
+            if not (self.is_repairing and key in self._dirty)
+        ]
         await self._copy(jobs)
         return sum(job.size_bytes for job in jobs)
 

@@ -259,7 +259,7 @@ class ClientOperations:
             self._mark(plan, request, swaps)
             raise
         finally:
-            self._lane.submit_barrier(partial(writer.end_beside, beside))
+            writer.when_seen(plan, request, partial(writer.end_beside, beside))
 
     async def _try_at_once(self, plan: Plan, request: Request) -> bytes:
         """Return what the command gets without waiting: at a position of the lane, as any other."""
@@ -298,7 +298,7 @@ class ClientOperations:
             else:
                 self._mark(plan, request, swaps)
 
-        self._lane.submit_barrier(enter)
+        writer.when_seen(plan, request, enter)
 
     def _mark(self, plan: Plan, request: Request, swaps: int) -> None:
         """Have the keys copied that a command has changed, or may have, beside the lane."""
@@ -313,7 +313,7 @@ class ClientOperations:
             if stream.swaps != swaps:  # it may have been before databases were exchanged, or after that
                 stream.copy_now([(one, key) for one in self._lane.dbs for key in keys], is_unordered=True)
 
-        self._lane.submit_barrier(mark_everywhere)
+        self._writer.when_seen(plan, request, mark_everywhere)
 
     async def _put_back(self, commands: list[tuple[bytes | str | int, ...]]) -> None:
         """Put back what was taken for a client that has gone."""

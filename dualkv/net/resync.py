@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -70,25 +70,31 @@ class Resync:
         self._is_automatic = writer.config.resync == "auto" and writer.config.repair != "off"
         self._wanted: str | None = "backfill" if writer.config.backfill else None
         self._trouble_log = RateLimit(_LOG_SECONDS, writer.clock)
+        self._told: str | None = None
         self._saved_at = 0.0
         self._logged_at = 0.0
 
     def request(self, why: str) -> None:
-        """Begin one as soon as that is possible."""
+        """Begin one as soon as that is possible, and repair what is dirty."""
         self._wanted = self._wanted or why
+        self._copier.repair_now()
 
     def resume(self, data: bytes | None) -> None:
         """Go on where an earlier process had to stop, if it had to."""
         found = ResyncProgress.loaded(data)
         if found is not None and found.is_running:
-            self.progress.phase, self.progress.db, self.progress.cursor = found.phase, found.db, found.cursor
-            self.progress.keys_done, self.progress.keys_removed = found.keys_done, found.keys_removed
+            mine = self.progress
+            mine.phase, mine.db, mine.cursor, mine.run_id = found.phase, found.db, found.cursor, found.run_id
+            mine.keys_done, mine.keys_removed = found.keys_done, found.keys_removed
             self.request(found.why)
 
     async def run(self) -> None:
         """Run resyncs until cancelled."""
         dirty = self._writer.dirty
         while True:
+            if dirty.needs_resync is not None and dirty.needs_resync != self._told:
+                self._told = dirty.needs_resync
+                _log.warning("resync required", extra={"why": self._told, "automatic": self._is_automatic})
             if self._wanted is None and self._is_automatic:
                 self._wanted = dirty.needs_resync
             if self._wanted is None or self._writer.lane.state is not LaneState.UP:
@@ -96,6 +102,7 @@ class Resync:
                 continue
             why, self._wanted = self._wanted, None
             self.progress.begin(why, self._writer.clock())
+            self._save(force=True)
             dirty.needs_resync = None  # what comes from now on makes the next one necessary
             dirty.functions = True
             await self._resync(why)
@@ -112,8 +119,8 @@ class Resync:
         _log.warning("resync begins", extra={"why": why, "keys": progress.keys_total})
         if progress.phase is Phase.COPYING:
             swaps = self._stream.swaps
-            for db in sorted(db for db in keys_in_db if db >= progress.db):
-                await self._copy_all(db)
+            while not await self._copy_each(keys_in_db):
+                pass
             if self._stream.swaps != swaps:
                 self._writer.dirty.require_resync("databases were exchanged during a resync")
             progress.phase, progress.db, progress.cursor = Phase.CLEANING, 0, b"0"
@@ -150,30 +157,41 @@ class Resync:
 
     # --- the primary's keys
 
-    async def _copy_all(self, db: int) -> None:
+    def _run_id(self) -> str:
+        identity = self._writer.primary_identity
+        return identity.run_id if identity is not None else ""
+
+    async def _copy_each(self, dbs: Iterable[int]) -> bool:
+        """Copy all databases; return whether the primary was the same process all the time."""
+        progress = self.progress
+        if progress.run_id != self._run_id():
+            progress.begin_again(self._run_id())
+        for db in sorted(db for db in dbs if db >= progress.db):
+            if not await self._copy_all(db):
+                return False
+        return True
+
+    async def _copy_all(self, db: int) -> bool:
+        """Copy a database; return whether the primary was the same process all the time."""
         progress = self.progress
         if progress.db != db:
             progress.db, progress.cursor = db, b"0"
         while True:
             try:
                 (reply,) = await self._ask(db, command("SCAN", progress.cursor, "COUNT", _SCAN_COUNT))
-                if is_error(reply):
-                    _log.error(
-                        "resync: the primary refuses SCAN",
-                        extra={"why": reply.decode(errors="replace").strip()},
-                    )
-                    return
-                cursor, keys = value_of(reply)
+                cursor, keys = _scanned(reply)
                 progress.bytes_done += await self._copier.copy_found([(db, key) for key in keys])
             except ConnectionLost as error:
                 self._tell_trouble(error)
                 await trio.sleep(_RETRY_SECONDS)  # the same piece again
                 continue
+            if progress.run_id != self._run_id():
+                return False
             progress.keys_done += len(keys)
             progress.cursor = cursor
             self._tell()
             if cursor == b"0":
-                return
+                return True
 
     # --- the secondary's keys
 
@@ -196,7 +214,8 @@ class Resync:
         try:
             paired = self._writer.has_paired_dbs
             (reply,) = await self._call(connection, command("INFO", "keyspace"))
-            for db in sorted(_keys_in(reply)):
+            # Who does not tell has what the primary's clients use, as far as anybody knows.
+            for db in sorted(_keys_in(reply) if not _is_refusal(reply) else self._writer.lane.dbs):
                 if paired and db != backend.options.db:
                     continue
                 own = self._writer.primary.options.db if paired else db
@@ -216,6 +235,9 @@ class Resync:
         cursor = b"0"
         while True:
             (reply,) = await self._call(connection, command("SCAN", cursor, "COUNT", _SCAN_COUNT))
+            if _is_refusal(reply):
+                _log.error("the secondary's keys cannot be listed", extra={"why": _text(reply)})
+                return
             cursor, keys = _scanned(reply)
             if keys:
                 await self._remove_missing(db, keys)
@@ -276,18 +298,27 @@ class Resync:
             journal.drop_state(_STATE)
 
 
+def _is_refusal(reply: bytes) -> bool:
+    """Whether a store says no for good."""
+    return reply.startswith((b"-ERR", b"-NOPERM"))
+
+
 def _scanned(reply: bytes) -> tuple[bytes, list[bytes]]:
     """Return cursor and keys of a reply to ``SCAN``; an error is a reason to try again."""
     if is_error(reply):
-        raise ConnectionLost(reply.decode(errors="replace").strip())
+        raise ConnectionLost(_text(reply))
     cursor, keys = value_of(reply)
     return cursor, keys
+
+
+def _text(error: bytes) -> str:
+    return error[1:].decode(errors="replace").strip()
 
 
 def _keys_in(info: bytes) -> dict[int, int]:
     """Return how many keys each database has, by the reply to ``INFO keyspace``."""
     if is_error(info):
-        raise ConnectionLost(info.decode(errors="replace").strip())
+        raise ConnectionLost(_text(info))
     text = value_of(info)
     if isinstance(text, bytes):
         text = text.decode(errors="replace")

@@ -391,7 +391,9 @@ class SecondaryStream:
         """Enter items into the books if there is room for all of them."""
         size = size_bytes(items)
         if self.is_closing or self._bytes + size > self._max_bytes:
-            return False
+            is_large_copy = items[0].queue is Queue.COPY and len(items) == 1 and not self.copied_bytes
+            if self.is_closing or not is_large_copy:  # one that is larger than the bound goes alone
+                return False
         by_queue = Counter([item.queue for item in items])
         for queue, count in by_queue.items():
             counters = self._queues[queue]
@@ -445,7 +447,10 @@ class SecondaryStream:
         if item.queue is Queue.COPY:
             self.copied_bytes -= size_bytes([item])
         self._note_drop(item, reason)
-        self._mark(item, DirtyReason.DROPPED)
+        if reason is DropReason.NO_SUCH_DB:
+            self.translator.not_holdable["SELECT"] += 1
+        else:
+            self._mark(item, DirtyReason.DROPPED)
 
     def defer(self, item: StreamItem) -> None:
         """Leave an item that was waiting to the copies of its keys."""

@@ -29,6 +29,7 @@ from dualkv.core.dialect import LEARNING, learn
 from dualkv.core.dirty import DirtyKeys, DirtyReason, Key
 from dualkv.core.fence import KeyFence
 from dualkv.core.identity import INTRODUCTION, Identity, identify
+from dualkv.core.journal import Gap
 from dualkv.core.ledger import Queue
 from dualkv.core.mirror import NOT_DATA, StreamItem, keys_by_db
 from dualkv.core.modes import mode_plan
@@ -39,7 +40,7 @@ from dualkv.core.routing import Plan, Route, plan_of
 from dualkv.core.session import SessionState
 from dualkv.core.translator import NOT_ASKED, Asked, Translation, Translator
 from dualkv.core.vocabulary import Vocabulary
-from dualkv.errors import BackendUnavailable, ConnectionLost, ReplyProtocolError
+from dualkv.errors import BackendUnavailable, ConfigError, ConnectionLost, ReplyProtocolError
 from dualkv.net.backend import RedisBackend
 from dualkv.net.copier import Copier
 from dualkv.net.hub import ReadinessHub
@@ -67,6 +68,8 @@ __all__ = ["DualWriter", "open_writer"]
 _INTRODUCTION: Final = tuple(map(pack, INTRODUCTION))
 _SAYS_NOTHING: Final = (b"-ERR\r\n",) * len(LEARNING)
 
+_DIRECTION: Final = "direction"
+"""Under this name the journal keeps who answered."""
 _TIME_SECONDS: Final = 5.0
 """How often the primary is asked for its time."""
 _SETTLING_SECONDS: Final = 0.05
@@ -132,7 +135,8 @@ class DualWriter:
         self.recent = RecentKeys(config.recent_window_seconds)
         self.primary_dialect = learn(_SAYS_NOTHING)
         """What the primary understands; as told by the newest connection."""
-        self._primary_identity: Identity | None = None
+        self.primary_identity: Identity | None = None
+        """Which process the primary is, as far as that is known."""
         self.stream: SecondaryStream | None = None
         self.copier: Copier | None = None
         self.resync: Resync | None = None
@@ -145,6 +149,7 @@ class DualWriter:
             self.resync = Resync(self, self.stream, self.copier, self.metrics.resync)
             self.metrics.dirty, self.metrics.gate = self.dirty, self.stream.gate
             self.metrics.not_holdable = self.translator.not_holdable
+            self.metrics.journal = self._journal_figures
         self._beside: Counter[Key] = Counter()
         """Keys of commands that are executed beside the lane now."""
         self._closing = trio.Event()
@@ -287,8 +292,8 @@ class DualWriter:
             return
         self.primary_dialect = learn(replies[: len(LEARNING)])
         self.translator.has_pexpiretime = self.primary_dialect.has("PEXPIRETIME")
-        before, self._primary_identity = self._primary_identity, identify(replies[len(LEARNING) :])
-        self.stream.came_back(self.primary.name, self._primary_identity.forgotten_since(before))
+        before, self.primary_identity = self.primary_identity, identify(replies[len(LEARNING) :])
+        self.stream.came_back(self.primary.name, self.primary_identity.forgotten_since(before))
         self.stream.wake_copier()
 
     def note(self, db: int, plans: Sequence[Plan], requests: Sequence[Request]) -> None:
@@ -345,6 +350,21 @@ class DualWriter:
             if not self._beside[key]:
                 del self._beside[key]
 
+    def when_seen(self, plan: Plan, request: Request, work: Callable[[], None]) -> None:
+        """Do *work* once all has been seen that was executed before a command beside the lane.
+
+        That is what the lane has been told so far, and transactions on connections of their own.
+        """
+        keys = keys_of(plan.spec, request.args)
+
+        def try_again() -> None:
+            if self.fence.blocks(keys):
+                self.fence.when_free(keys, try_again)
+            else:
+                work()
+
+        self.lane.submit_barrier(try_again)
+
     def _is_uncertain(self, keys: Iterable[Key]) -> bool:
         """Whether what one of *keys* holds on the secondary may not be what it held on the primary."""
         if self.dirty.needs_resync is not None or self.metrics.resync.phase is Phase.COPYING:
@@ -363,12 +383,27 @@ class DualWriter:
         fsync: Fsync = self.config.journal_fsync  # type: ignore[assignment] # checked by the settings
         self.journal = Journal(directory, fsync, self.config.journal_bytes, self.clock)
         recovery = self.journal.open()
+        before = self.journal.load_state(_DIRECTION)
+        if (recovery.keys or recovery.must_resync) and before not in (None, self.primary.name.encode()):
+            self.journal.close()
+            raise ConfigError(
+                f"journal_dir: {directory} holds keys of writes on their way from the other store: the "
+                "values are there. Start once more in the mode before, and let it end in order"
+            )
+        self.journal.save_state(_DIRECTION, self.primary.name.encode())
         self.stream.mark_keys(recovery.keys, DirtyReason.JOURNAL)
         for reason in recovery.reasons:
             self.dirty.require_resync(reason)
         assert self.resync is not None
         if not recovery.must_resync:
             self.resync.resume(self.journal.load_state("resync"))
+
+    def _journal_figures(self) -> tuple[int, int, bool]:
+        """Return the journal's bytes, the disk's refusals, and whether keys are missing in it."""
+        if self.journal is None:
+            return 0, 0, False
+        found = self.journal.statistics()
+        return found.bytes, found.failures, found.is_broken or found.gap is not Gap.NONE
 
     async def _settled(self) -> None:
         """Return when all that was noted before is on the secondary, or its keys are dirty."""

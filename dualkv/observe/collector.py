@@ -297,6 +297,21 @@ FAMILIES: Final = (
     Family(
         "resyncs_completed", _C, "Resyncs that came to their end.", (), _single(lambda m: m.resync.completed)
     ),
+    Family("journal_bytes", _G, "What the journal takes on disk.", (), _single(lambda m: m.journal()[0])),
+    Family(
+        "journal_failures",
+        _C,
+        "Calls that the disk refused the journal.",
+        (),
+        _single(lambda m: m.journal()[1]),
+    ),
+    Family(
+        "journal_gap",
+        _G,
+        "1 while keys are missing in the journal: after kill -9 now, everything would be copied.",
+        (),
+        _single(lambda m: int(m.journal()[2])),
+    ),
     Family(
         "not_holdable",
         _C,

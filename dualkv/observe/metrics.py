@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Callable
 from typing import Final
 
 import attrs
@@ -140,6 +141,8 @@ class ProxyMetrics:
         self.gate: Gate | None = None
         """Whether writes flow; None: nothing is mirrored."""
         self.resync = ResyncProgress()
+        self.journal: Callable[[], tuple[int, int, bool]] = lambda: (0, 0, False)
+        """Returns the journal's bytes, the disk's refusals, and whether keys are missing in it."""
         self.copies_in_flight = 0
         """Keys that are being read on the primary."""
         self.not_holdable: Counter[str] = Counter()

@@ -12,7 +12,7 @@ from typing import Any, Final
 import attrs
 import trio
 
-from dualkv.torture.state import Moment, State, read_states
+from dualkv.torture.state import NOT_EVERYWHERE, Moment, State, read_states
 from dualkv.torture.stores import Store
 
 __all__ = ["Comparison", "Difference", "compare_stores", "differing_aspects"]
@@ -64,7 +64,11 @@ def differing_aspects(primary: State, secondary: State, tolerance_ms: int) -> As
     if not primary or not secondary:
         kinds = [(state or {}).get("type") for state in (primary, secondary)]
         return [("type", kinds[0], kinds[1])] if primary or secondary else []
-    names = dict.fromkeys([*primary, *secondary])
+    names = dict.fromkeys(
+        name
+        for name in [*primary, *secondary]
+        if name not in NOT_EVERYWHERE or (name in primary and name in secondary)
+    )
     return [
         (name, primary.get(name), secondary.get(name))
         for name in names

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from dualkv.errors import ConfigError
 from dualkv.torture.grammar import Template
-from dualkv.torture.templates import TEMPLATES
+from dualkv.torture.templates import HELD_WITH, TEMPLATES
 from dualkv.torture.words import Memory, Words
 
 __all__ = ["Args", "Generator", "Pipeline", "choose_templates", "known_commands"]
@@ -41,12 +41,18 @@ def known_commands(reply: Sequence[Any]) -> frozenset[str]:
 
 
 def choose_templates(
-    known: Collection[str], only: Collection[str] = (), without: Collection[str] = (), *, flushes: bool = True
+    known: Collection[str],
+    known_to_secondary: Collection[str],
+    only: Collection[str] = (),
+    without: Collection[str] = (),
+    *,
+    flushes: bool = True,
 ) -> list[Template]:
-    """Return the templates of what a server knows.
+    """Return the templates of what the primary knows, and whose outcome the secondary can hold.
 
     Args:
-        known: See `known_commands`.
+        known: What the primary knows; see `known_commands`.
+        known_to_secondary: The same of the secondary.
         only: Names of commands: no others. Empty: all.
         without: Names of commands to leave out.
         flushes: Whether to draw commands that empty or swap databases, now and then.
@@ -61,6 +67,7 @@ def choose_templates(
         template
         for template in TEMPLATES
         if (template.name in known or f"{template.name.split()[0]} *" in known)
+        and HELD_WITH.get(template.name, "") in ("", *known_to_secondary)
         and (not only or template.name in only)
         and template.name not in without
         and (flushes or template.name not in ("FLUSHALL", "FLUSHDB", "SWAPDB"))

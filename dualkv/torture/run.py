@@ -102,7 +102,7 @@ async def _check(stores: Stores, options: Options, may_flush: bool) -> None:
     """
     try:
         async with open_store(stores.primary) as primary, open_store(stores.secondary) as secondary:
-            choose_templates(primary.commands, options.only, options.without)
+            choose_templates(primary.commands, secondary.commands, options.only, options.without)
             await _check_identity(primary, secondary)
             for name, store in (("primary", primary), ("secondary", secondary)):
                 if not may_flush and (count := await keys_in(store)):

@@ -69,7 +69,9 @@ async def run_seed(seed: int, stores: Stores, options: Options, say: Callable[[s
     async with open_store(stores.primary) as primary, open_store(stores.secondary) as secondary:
         for store in (primary, secondary):
             await _empty(store)
-        templates = choose_templates(primary.commands, options.only, options.without, flushes=options.flushes)
+        templates = choose_templates(
+            primary.commands, secondary.commands, options.only, options.without, flushes=options.flushes
+        )
     rng = random.Random(f"{seed}/faults")
     planned, limits = plan_faults(rng, options.faults, options.longest_fault_seconds)
     result.faults += limits

@@ -16,7 +16,7 @@ import hiredis
 from dualkv.torture.history import shown
 from dualkv.torture.stores import Store
 
-__all__ = ["Moment", "State", "read_states"]
+__all__ = ["NOT_EVERYWHERE", "Moment", "State", "read_states"]
 
 State = Mapping[str, Any]
 """Aspects by name; empty for a key that is not there."""
@@ -24,6 +24,9 @@ State = Mapping[str, Any]
 _PENDING_AT_ONCE: Final = 100_000
 _HLL_MAGIC: Final = b"HYLL"
 _ABSENT_TYPES: Final = ("none", "")
+NOT_EVERYWHERE: Final = ("entries-added", "max-deleted-entry-id")
+"""Aspects of a stream that only newer servers (Redis 7.0) have: compared where both do."""
+
 _BUSY: Final = "has pending entries"
 _IDLE: Final = "has none"
 
@@ -147,9 +150,7 @@ def _read_stream(answers: list[Any]) -> dict[str, Any]:
     entries, info, groups = answers
     about = {_text(name): value for name, value in _pairs(info)}
     state: dict[str, Any] = {"last id": about["last-generated-id"]}
-    for name in ("entries-added", "max-deleted-entry-id"):
-        if name in about:
-            state[name] = about[name]
+    state |= {name: about[name] for name in NOT_EVERYWHERE if name in about}
     state |= {f"entry {_text(entry)}": fields for entry, fields in entries}
     for group in groups:
         told = {_text(name): value for name, value in _pairs(group)}

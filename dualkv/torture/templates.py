@@ -10,7 +10,7 @@ from typing import Final
 
 from dualkv.torture.grammar import parse_templates
 
-__all__ = ["NOT_GENERATED", "TEMPLATES"]
+__all__ = ["HELD_WITH", "NOT_GENERATED", "TEMPLATES"]
 
 TEMPLATES: Final = parse_templates("""
 # strings
@@ -229,3 +229,17 @@ NOT_GENERATED: Final[Mapping[str, str]] = {
     ),
 }  # fmt: skip
 """The write commands that no template draws, and why."""
+
+HELD_WITH: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("VADD", "VREM", "VSETATTR"), "VADD"),
+    **dict.fromkeys(
+        (
+            "HEXPIRE", "HPEXPIRE", "HEXPIREAT", "HPEXPIREAT", "HPERSIST", "HGETEX", "HGETDEL", "HSETEX",
+        ),
+        "HPEXPIREAT",
+    ),
+    **dict.fromkeys(
+        ("FUNCTION LOAD", "FUNCTION DELETE", "FUNCTION FLUSH", "FUNCTION RESTORE", "FCALL"), "FUNCTION LOAD"
+    ),
+}  # fmt: skip
+"""Commands that leave what not every store can hold, and the command that a store must have for it."""

@@ -54,6 +54,7 @@ RULES: Final[Mapping[str, Rule]] = {
 """By `CommandSpec.name`, for every command that is mirrored, but scripts."""
 
 _QUESTIONS: Final[Mapping[str, Questions]] = {
+    **strings.QUESTIONS,
     **keyspace.QUESTIONS,
     **zsets.QUESTIONS,
     **streams.QUESTIONS,

@@ -10,6 +10,7 @@ from typing import Final
 
 from dualkv.core.effects.model import NOTHING, Args, Command, Effects, Execution, Rule, Verbatim
 from dualkv.core.effects.parsing import (
+    Questions,
     amount,
     copies,
     effects,
@@ -22,7 +23,7 @@ from dualkv.core.effects.parsing import (
 )
 from dualkv.resp.replies import is_null
 
-__all__ = ["RULES"]
+__all__ = ["QUESTIONS", "RULES"]
 
 _TAKING: Final = {
     b"EX": 1, b"PX": 1, b"EXAT": 1, b"PXAT": 1, b"IFEQ": 1, b"IFNE": 1, b"IFDEQ": 1, b"IFDNE": 1,
@@ -163,6 +164,23 @@ def _bitfield(execution: Execution) -> Effects:
     return effects(Command((b"BITFIELD", execution.args[1], *written))) if is_written else NOTHING
 
 
+_HLL: Final = b"$4\r\nHYLL\r\n"
+
+
+def _ask_for_heads(args: Args) -> tuple[Args, ...]:
+    return tuple((b"GETRANGE", source, b"0", b"3") for source in args[3:])
+
+
+def _combine(execution: Execution) -> Effects:
+    """The bytes of a HyperLogLog hold a cache, which differs: what is made of them is copied."""
+    answers, args = execution.answers, execution.args
+    if len(answers) < len(args) - 3 or _HLL in answers:
+        return Effects((), ((None, args[2]),))
+    return Effects((Command(args, execution.reply),))
+
+
+QUESTIONS: Final[dict[str, Questions]] = {"BITOP": _ask_for_heads}
+
 RULES: Final[dict[str, Rule]] = {
     "SET": _set,
     "SETEX": _set_until(b"EX"),
@@ -185,7 +203,7 @@ RULES: Final[dict[str, Rule]] = {
     "SETRANGE": Verbatim(is_checked=True),
     "SETBIT": Verbatim(is_checked=True),
     "BITFIELD": _bitfield,
-    "BITOP": Verbatim(is_checked=True),
+    "BITOP": _combine,
     # Whether a HyperLogLog changed depends on what it held; its state grows only, and comes together.
     "PFADD": Verbatim(is_checked=False),
     "PFMERGE": Verbatim(is_checked=False),
