@@ -22,7 +22,7 @@ def new_generator(seed: int = 1, only: tuple[str, ...] = (), *, transactions: bo
         random.Random(seed),
         lambda: 1_700_000_000_000,
         Memory(),
-        choose_templates(EVERYTHING, only),
+        choose_templates(EVERYTHING, EVERYTHING, only),
         transactions=transactions,
         watches=transactions,
     )
@@ -92,12 +92,25 @@ def test_only_some_commands() -> None:
 
 def test_what_a_server_does_not_know_is_not_sent() -> None:
     """Nor what was excluded, nor what empties databases if that is not wanted."""
-    templates = choose_templates({"SET", "GET", "FLUSHDB", "XGROUP *"}, without=("GET",), flushes=False)
+    templates = choose_templates(
+        {"SET", "GET", "FLUSHDB", "XGROUP *"}, EVERYTHING, without=("GET",), flushes=False
+    )
 
     assert {template.name for template in templates} == {
         "SET", "XGROUP CREATE", "XGROUP SETID", "XGROUP DESTROY", "XGROUP CREATECONSUMER",
         "XGROUP DELCONSUMER",
     }  # fmt: skip
+
+
+def test_what_the_secondary_cannot_hold_is_not_sent() -> None:
+    """Expiry of fields, vectors, functions: where the other store has no command for it."""
+    old = {"SET", "HSET"}
+    left_out = {template.name for template in TEMPLATES} - {
+        template.name for template in choose_templates(EVERYTHING, old)
+    }
+
+    assert {"HEXPIRE", "HSETEX", "VADD", "FUNCTION LOAD", "FCALL"} <= left_out
+    assert not {"SET", "HSET", "XADD", "RESTORE", "LMPOP"} & left_out
 
 
 @pytest.mark.parametrize(
@@ -110,7 +123,7 @@ def test_what_a_server_does_not_know_is_not_sent() -> None:
 def test_names_that_lead_nowhere_are_errors(known: set[str], only: tuple[str, ...], complaint: str) -> None:
     """In one clear line."""
     with pytest.raises(ConfigError, match=complaint):
-        choose_templates(known, only)
+        choose_templates(known, known, only)
 
 
 def test_commands_of_a_server_are_read_from_its_reply() -> None:

@@ -40,7 +40,7 @@ async def write(children: list[Child], known: frozenset[str]) -> None:
         for number in range(10):
             rng = random.Random(number)
             generator = Generator(
-                rng, lambda: time.time_ns() // 1_000_000, memory, choose_templates(known, COMMANDS),
+                rng, lambda: time.time_ns() // 1_000_000, memory, choose_templates(known, known, COMMANDS),
                 watches=False, databases=1,
             )  # fmt: skip
             client = Client(
