@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.e2e
 
 OPERATIONS = 4000
 EQUAL_WITHIN_SECONDS = 30
-READS = {
+READS: Mapping[str, Sequence[str | int]] = {
     "string": ("GET",), "list": ("LRANGE", 0, -1), "set": ("SMEMBERS",), "hash": ("HGETALL",),
     "zset": ("ZRANGE", 0, -1, "WITHSCORES"),
 }  # fmt: skip
@@ -50,13 +51,16 @@ async def write(children: list[Child], known: frozenset[str]) -> None:
             nursery.start_soon(client.run)
 
 
-async def read_all(through: Store, primary: Store) -> None:
-    """Read every key through dualkv, as applications do sooner or later."""
-    keys = await primary.call("KEYS", "*")
-    kinds = await primary.ask([("TYPE", key) for key in keys])
-    reads = [(READS[kind.decode()], key) for key, kind in zip(keys, kinds, strict=True) if kind != b"none"]
-    for read, key in reads:
-        await through.call(read[0], key, *read[1:])
+async def read_all(through: Store, stores: Sequence[Store]) -> None:
+    """Read every key of any store through dualkv, as applications do sooner or later."""
+    kinds: dict[bytes, bytes] = {}
+    for store in stores:
+        keys = await store.call("KEYS", "*")
+        kinds |= dict(zip(keys, await store.ask([("TYPE", key) for key in keys]), strict=True))
+    for key, kind in kinds.items():
+        if kind != b"none":
+            name, *rest = READS[kind.decode()]
+            await through.call(name, key, *rest)
 
 
 async def test_what_two_proxies_do_to_one_another_is_repaired(
@@ -77,6 +81,6 @@ async def test_what_two_proxies_do_to_one_another_is_repaired(
             assert trio.current_time() < deadline, found
             for child in (one, other):
                 async with open_store(child.options) as through:
-                    await read_all(through, twins.primary)
+                    await read_all(through, [twins.secondary, twins.primary])
             found = await compare_stores(twins.primary, twins.secondary, 1, 1000, settle_seconds=1)
         assert one.faults() + other.faults() == []
