@@ -56,6 +56,7 @@ def one_of(*choices: str) -> Callable[[str], str]:
     """Return a function that takes one of *choices* and nothing else."""
 
     def chosen(text: str) -> str:
+        """Return *text* if it is one of the words."""
         if text not in choices:
             *others, last = map(repr, choices)
             raise ConfigError(f"{text!r} is not {', '.join(others)} or {last}")

@@ -1,4 +1,4 @@
-"""``dualkv torture``: does the secondary end up equal, whatever happens?
+"""``dualkv torture``: whether the secondary ends up equal, whatever happens.
 
 One seed is one run: clients send every write command there is through dualkv, faults happen to the stores, to
 the connections and to dualkv itself, and when all is quiet again the stores are compared by value. What is

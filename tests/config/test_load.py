@@ -196,9 +196,9 @@ def test_variables_that_are_no_settings_are_left_alone(variable: str) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("drain = true", "drain: must be a text or a number"),
-        ("[primary]\npool_size = 1", "primary: must be a text or a number"),
-        ('listen = [":1"]', "listen: must be a text or a number"),
+        ("drain = true", "drain: 'true' is not a duration such as 500ms, 3s or 5m"),
+        ("[primary]\npool_size = 1", "primary: must be a text, a number, true or false"),
+        ('listen = [":1"]', "listen: must be a text, a number, true or false"),
         ("drain = 10", "drain: '10' is not a duration such as 500ms, 3s or 5m"),
         ("primary_pool_size = 1.5", "primary_pool_size: '1.5' is not a whole number"),
     ],

@@ -72,6 +72,16 @@ WRONG_VALUES = {
     "shadow_queue_size": "0",
     "pubsub_compare_window": "0",
     "pubsub_sweep": "0ms",
+    "repair": "always",
+    "repair_rate": "-1",
+    "repair_divergences": "yes",
+    "fill_gaps": "1",
+    "dirty_keys": "0",
+    "dirty_bytes": "0",
+    "recent_window": "0",
+    "resync": "off",
+    "backfill": "maybe",
+    "copy_bytes": "lots",
     "auth": "sometimes",
     "max_clients": "0",
     "client_outstanding": "0",
@@ -198,7 +208,7 @@ def test_sizes_that_are_not_set_follow_from_the_pool(
 
     assert (config.script_concurrency, config.blocking_replay_concurrency) == (scripts, blocking)
     assert config.queue_sizes == dict(
-        zip(("write", "script", "blocking", "shadow"), (*queues, 1024), strict=True)
+        zip(("write", "script", "blocking", "shadow", "copy"), (*queues, 1024, 1024), strict=True)
     )
 
 
@@ -214,7 +224,7 @@ def test_sizes_that_are_set_are_used() -> None:
     )
 
     assert (config.script_concurrency, config.blocking_replay_concurrency) == (7, 50)
-    assert config.queue_sizes == {"write": 1, "script": 2, "blocking": 3, "shadow": 4}
+    assert config.queue_sizes == {"write": 1, "script": 2, "blocking": 3, "shadow": 4, "copy": 1024}
 
 
 @pytest.mark.parametrize(("concurrency", "shards"), [(0, 1), (1, 1), (8, 8)])

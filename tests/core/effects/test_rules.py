@@ -64,9 +64,9 @@ def test_what_nobody_can_tell_is_copied(line: str) -> None:
     ]
 
 
-def test_unknown_command_without_keys_has_no_effect() -> None:
-    """There is nothing to copy."""
-    assert effects_of(execution("MODULE.WRITE a", UNKNOWN)) == ((), ())
+def test_unknown_command_of_unknown_keys_is_executed_there_too() -> None:
+    """There is nothing to copy: the request is all that can be said."""
+    assert effects_of(execution("MODULE.WRITE a", UNKNOWN)) == (((((b"MODULE.WRITE", b"a"), None),)), ())
 
 
 REPLIES = st.recursive(
