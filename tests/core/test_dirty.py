@@ -27,7 +27,7 @@ def dirty_keys(*keys: Key, max_keys: int = 100, max_bytes: int = 1_000_000) -> D
 
 def taken(dirty: DirtyKeys, now: float = 10.0, *, count: int = 100, urgent_only: bool = False) -> list[Key]:
     """Take keys to copy."""
-    return [key for key, _ in dirty.take(count, now, urgent_only=urgent_only)]
+    return [key for key, _ in dirty.take(count, 0 if urgent_only else count, now)]
 
 
 # --- marking -------------------------------------------------------------------------------------------
@@ -197,13 +197,13 @@ def test_failed_copies_wait_longer_each_time() -> None:
     for attempts in (1, 2, 3, 11, 40):
         dirty.mark(A, DirtyReason.FAILED, 100.0, attempts=attempts)
         waits.append(
-            next(wait for wait in (0.1, 0.2, 0.4, 30.0) if dirty.take(1, 100.0 + wait, urgent_only=False))
+            next(wait for wait in (0.1, 0.2, 0.4, 30.0) if dirty.take(1, 1, 100.0 + wait))
         )
         dirty.reached(A)
 
     assert waits == [0.1, 0.2, 0.4, 30.0, 30.0]
     dirty.mark(A, DirtyReason.FAILED, 100.0, attempts=3)
-    assert dirty.take(1, 200.0, urgent_only=False) == [(A, 3)]
+    assert dirty.take(1, 1, 200.0) == [(A, 3)]
 
 
 def test_key_is_not_copied_before_its_time() -> None:
@@ -330,7 +330,7 @@ class DirtyKeysMachine(RuleBasedStateMachine):
     @rule(count=st.integers(1, 3), urgent_only=st.booleans())
     def take(self, count: int, urgent_only: bool) -> None:
         """Copies begin."""
-        taken = self.dirty.take(count, self.now, urgent_only=urgent_only)
+        taken = self.dirty.take(count, 0 if urgent_only else count, self.now)
         assert len(taken) <= count
         for key, _ in taken:
             assert key not in self.under_way
@@ -392,7 +392,7 @@ class DirtyKeysMachine(RuleBasedStateMachine):
         for key in self.under_way:
             self.dirty.put_back(key)
         for _ in range(3):
-            for key, _ in self.dirty.take(100, self.now + 100, urgent_only=False):
+            for key, _ in self.dirty.take(100, 100, self.now + 100):
                 self.dirty.reached(key)
         assert not self.dirty
 

@@ -32,13 +32,15 @@ class Proxy:
         return self.server.metrics
 
     async def wait_drained(self) -> None:
-        """Wait until nothing is queued or in flight towards the secondary."""
+        """Wait until nothing is queued or in flight towards the secondary, and nothing is left to be copied."""
         await wait_until(self._is_drained)
 
     def _is_drained(self) -> bool:
         self.metrics.check_ledgers()
         total = self.metrics.total_ledger()
-        return total.queued == 0 and total.in_flight == 0
+        copier = self.server.writer.copier
+        is_copying = copier is not None and copier.is_at_work
+        return total.queued == 0 and total.in_flight == 0 and not is_copying
 
 
 async def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:

@@ -107,7 +107,7 @@ def test_counter_is_set_to_its_sum(line: str, reply: bytes, expected: str) -> No
         ("APPEND k ''", number(3), "APPEND k '' => :3"),
         ("SETRANGE k 5 x", number(6), "SETRANGE k 5 x => :6"),
         ("SETBIT k 5 1", number(0), "SETBIT k 5 1 => :0"),
-        ("BITOP AND d a b", number(0), "BITOP AND d a b => :0"),
+        ("BITOP AND d a b", number(0), "copy d"),  # nobody has said what the sources are
         ("PFADD k a b", number(1), "PFADD k a b"),
         ("PFMERGE d a b", OK, "PFMERGE d a b"),
     ],
