@@ -22,7 +22,7 @@ from dualkv.errors import BackendUnavailable
 from dualkv.net.transport import close_socket, dial
 from dualkv.servers import free_port
 
-__all__ = ["Child", "Samples", "has_converged"]
+__all__ = ["Child", "Samples", "has_converged", "unsettled"]
 
 _START_SECONDS: Final = 30.0
 _STOP_SECONDS: Final = 60.0
@@ -35,13 +35,20 @@ Samples = Mapping[tuple[str, str], float]
 
 def has_converged(samples: Samples) -> bool:
     """Whether dualkv says that nothing is on its way to the secondary, and nothing is left to repair."""
-    unsettled = sum(
-        value
+    return bool(samples) and not unsettled(samples)
+
+
+def unsettled(samples: Samples) -> list[str]:
+    """Return the figures that say what is left to do."""
+    return [
+        f"{name}{{{labels}}} = {value:g}"
         for (name, labels), value in samples.items()
-        if name in _MUST_BE_ZERO
-        or (name == "proxy_async_ledger" and ('"queued"' in labels or '"in_flight"' in labels))
-    )
-    return bool(samples) and unsettled == 0
+        if value
+        and (
+            name in _MUST_BE_ZERO
+            or (name == "proxy_async_ledger" and ('"queued"' in labels or '"in_flight"' in labels))
+        )
+    ]
 
 
 _MUST_BE_ZERO: Final = frozenset(
@@ -158,6 +165,10 @@ class Child:
         """Return what it logged that can only be a bug of its own: tracebacks, and errors."""
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         return [line for line in lines if _is_fault(line)]
+
+    def last_words(self, count: int) -> list[str]:
+        """Return the newest lines of its log."""
+        return self.log.read_text(errors="replace").splitlines()[-count:] if self.log.exists() else []
 
     def __enter__(self) -> Self:
         return self

@@ -15,7 +15,7 @@ import hiredis
 import trio
 
 from dualkv.config import SETTINGS, BackendOptions
-from dualkv.torture.child import Child, has_converged
+from dualkv.torture.child import Child, has_converged, unsettled
 from dualkv.torture.clients import Client, Tally
 from dualkv.torture.compare import Comparison, compare_stores
 from dualkv.torture.faults import FAULTS, LIMITS, Planned, Scene, inject, plan_faults
@@ -231,7 +231,9 @@ async def _wait_converged(child: Child, options: Options, result: Result) -> Non
     agreeing = 0
     while agreeing < _POLLS_IN_A_ROW:
         if trio.current_time() > started + options.converge_seconds:
-            result.complaints.append(f"not settled after {options.converge_seconds:g} s")
+            left = unsettled(await child.scrape()) or ["no answer"]
+            result.complaints.append(f"not settled after {options.converge_seconds:g} s: {', '.join(left)}")
+            result.complaints += child.last_words(5)
             return
         agreeing = agreeing + 1 if has_converged(await child.scrape()) else 0
         await trio.sleep(_POLL_SECONDS)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from dualkv.torture.child import Child, has_converged
+from dualkv.torture.child import Child, has_converged, unsettled
 from dualkv.torture.stores import Stores, open_store
 
 
@@ -33,6 +33,13 @@ def test_it_has_converged_when_nothing_is_left_to_do(name: str, labels: str, is_
     """Nothing queued, in flight, dirty, or to be resynced, and no client."""
     assert has_converged({(name, labels): 1.0}) is is_settled
     assert has_converged({(name, labels): 0.0})
+
+
+def test_what_is_left_to_do_is_told() -> None:
+    """With the figures, as they stand in the metrics."""
+    samples = {("proxy_dirty_keys", 'reason="failed"'): 2.0, ("proxy_resync_required", ""): 0.0}
+
+    assert unsettled(samples) == ['proxy_dirty_keys{reason="failed"} = 2']
 
 
 def test_silence_does_not_mean_convergence() -> None:
