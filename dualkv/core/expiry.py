@@ -87,8 +87,20 @@ class ExpiryBook:
             del known[next(iter(known))]
         known[key] = _Known(expires_at_ms, now_ms)
 
+    def written_anew(self, key: Key) -> None:
+        """Take note that a key was written as a whole, or removed: whatever is there now does not expire."""
+        known = self._known.get(key)
+        if known is not None:
+            known.expires_at_ms = NEVER
+
+    def changed(self, key: Key) -> None:
+        """Take note that a key was changed: if it is empty now, the next one by this name does not expire."""
+        known = self._known.get(key)
+        if known is not None and known.expires_at_ms != NEVER:
+            del self._known[key]
+
     def forget(self, key: Key) -> None:
-        """Take note that a key was written as a whole, or removed."""
+        """Take note that nobody knows what became of a key's expiry."""
         self._known.pop(key, None)
 
     def clear(self) -> None:

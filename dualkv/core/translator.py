@@ -40,6 +40,16 @@ _CREATES: Final = frozenset(name.encode() for name in CREATES)
 _SCRIPT_RUNS: Final = frozenset({"EVAL", "EVALSHA", "FCALL"})
 _TRUSTING: Final = DERIVING | {"RENAME", "RENAMENX", "MOVE"}
 """They make one key out of another, which must be right over there."""
+_REMOVING: Final = frozenset({b"SET", b"MSET", b"DEL", b"UNLINK"})
+"""After them, whatever is in the key does not expire."""
+_CHANGING: Final = frozenset(
+    {
+        b"LPOP", b"RPOP", b"LREM", b"LSET", b"LTRIM", b"LINSERT", b"LPUSHX", b"RPUSHX", b"SREM", b"HDEL",
+        b"ZREM", b"ZREMRANGEBYSCORE", b"ZREMRANGEBYRANK", b"ZREMRANGEBYLEX",
+        b"XDEL", b"XTRIM", b"XACK", b"XCLAIM", b"XSETID",
+    }
+)  # fmt: skip
+"""They leave the expiry as it is, but may empty the key."""
 _MAX_KEYS_ASKED: Final = 16
 
 _NOT_RUN: Final = (
@@ -313,7 +323,7 @@ class Translator:
         """Take note that such commands were executed."""
         if self.expiry:
             for _, request in queued:
-                self.expiry.forget((db, request.args[1]))
+                self.expiry.written_anew((db, request.args[1]))
 
     def _script_effects(self, plan: Plan, args: Args, frame: bytes) -> Effects:
         """Replay when exact, copy when not; both if the script may write keys that it does not name."""
@@ -387,8 +397,8 @@ class Translator:
                 book.learn(key, NEVER, now_ms)
             elif name == b"SET" and len(one.args) == 5 and one.args[3] == b"PXAT":
                 book.learn(key, int(one.args[4]), now_ms)
-            else:
-                self._forget_keys_of(one.args, db)
+            elif book:
+                self._follow(name, one.args, db)
         for copied_db, copied in effects.copies:
             book.forget((db if copied_db is None else copied_db, copied))
         return Effects((*effects.commands, *behind), effects.copies) if behind else effects
@@ -410,9 +420,14 @@ class Translator:
             for key in keys:
                 self.expiry.forget((db, key))
 
-    def _forget_keys_of(self, args: Args, db: int) -> None:
-        if len(self.expiry):
-            self.forget(plan_of(args), args, db)
+    def _follow(self, name: bytes, args: Args, db: int) -> None:
+        """Take note of what a command that neither creates a key nor sets its expiry does to that."""
+        plan = plan_of(args)
+        if name not in _REMOVING and name not in _CHANGING:
+            return self.forget(plan, args, db)
+        took_note = self.expiry.written_anew if name in _REMOVING else self.expiry.changed
+        for key in keys_of(plan.spec, args) or ():
+            took_note((db, key))
 
 
 def _with_db(copies: Iterable[tuple[int | None, bytes]], db: int) -> tuple[Key, ...]:

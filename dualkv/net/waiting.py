@@ -152,7 +152,7 @@ class ClientBatch(_Timed):
             ]
             if expiry:
                 for request in done:
-                    expiry.forget((context.db, request.args[1]))
+                    expiry.written_anew((context.db, request.args[1]))
             return stream.remember(context.db, [request.args[1] for request in done])
         for plan, request, frame in zip(plans, requests, frames, strict=False):
             if plan.queue is not None:
@@ -162,7 +162,7 @@ class ClientBatch(_Timed):
                         continue
                 elif is_plain[plan.index] or (plan.is_set and len(args) == 3):
                     if expiry:
-                        expiry.forget((context.db, args[1]))
+                        (expiry.written_anew if plan.is_set else expiry.changed)((context.db, args[1]))
                     check = frame if is_checked[plan.index] else None
                     items.append(
                         StreamItem(plan, plan.queue, request, now, context, None, 0, 1, (), False, check)

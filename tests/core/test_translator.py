@@ -191,12 +191,22 @@ def test_sliding_expiry_is_known_from_the_log(translator: Translator) -> None:
     )
 
 
-@pytest.mark.parametrize("line", ["SET n 1", "DEL n", "FLUSHALL", "RENAME n m", "GETSET n 1"])
-def test_key_that_was_set_as_a_whole_is_unknown_again(translator: Translator, line: str) -> None:
+@pytest.mark.parametrize("line", ["SET n 1", "DEL n", "GETSET n 1"])
+def test_key_that_was_written_anew_does_not_expire(translator: Translator, line: str) -> None:
+    """What was known of its expiry is over, and nobody has to be asked."""
+    run(translator, "EXPIRE n 2", encode.integer(1))
+    run(translator, line, encode.integer(1) if line.startswith("DEL") else encode.OK)
+    plan, request = planned("INCR", "n")
+
+    assert translator.ask(plan, request.args, 0, NOW).expiry_of == ()
+    assert run(translator, "INCR n", encode.integer(2)) == (["SET n 2 KEEPTTL"], [])
+
+
+@pytest.mark.parametrize("line", ["FLUSHALL", "RENAME n m", "LPOP n"])
+def test_key_that_may_be_another_one_is_unknown_again(translator: Translator, line: str) -> None:
     """What was known of its expiry is over."""
     run(translator, "EXPIRE n 2", encode.integer(1))
-    reply = encode.integer(1) if line.startswith("DEL") else encode.bulk("old")
-    run(translator, line, encode.OK if line[0] in "SFR" else reply)
+    run(translator, line, encode.bulk("old") if line == "LPOP n" else encode.OK)
     plan, request = planned("INCR", "n")
 
     assert translator.ask(plan, request.args, 0, NOW).expiry_of == (b"n",)
