@@ -99,6 +99,15 @@ class ExpiryBook:
         if known is not None and known.expires_at_ms != NEVER:
             del self._known[key]
 
+    def renamed(self, key: Key, new: Key) -> None:
+        """Take note that a key has another name now, and took its expiry with it."""
+        known = self._known.pop(key, None)
+        if known is None:
+            self.forget(new)
+        else:
+            self._known[new] = known
+            self._known[key] = _Known(NEVER, known.learnt_at_ms)
+
     def forget(self, key: Key) -> None:
         """Take note that nobody knows what became of a key's expiry."""
         self._known.pop(key, None)

@@ -22,6 +22,8 @@ class ScriptFacts:
     names_its_keys: bool
     """It touches no keys but those that the caller names."""
     writes: bool = True
+    may_set_expiry: bool = True
+    """A key may expire afterwards that did not before."""
 
 
 OPAQUE: Final = ScriptFacts(is_repeatable=False, names_its_keys=False)
@@ -68,14 +70,21 @@ _MAX_BYTES: Final = 64 * 1024
 """What is longer is not looked into. Patterns are bounded too: a client writes the text."""
 
 
+_SETS_EXPIRY: Final = re.compile(
+    rb"(?i)['\"](?:p?expireat|p?exat|pxat|rename|renamenx|copy|move|restore)['\"]"
+)
+
+
 def facts_of(body: bytes) -> ScriptFacts:
     """Return what a script's text shows."""
     header = body.split(b"\n", 1)[0] if body.startswith(b"#!") else b""
     is_short = len(body) <= _MAX_BYTES
+    is_repeatable = is_short and not _UNREPEATABLE.search(body)
     return ScriptFacts(
-        is_repeatable=is_short and not _UNREPEATABLE.search(body),
+        is_repeatable=is_repeatable,
         names_its_keys=is_short and _names_its_keys(body),
         writes=b"no-writes" not in header,
+        may_set_expiry=not is_repeatable or bool(_SETS_EXPIRY.search(body)),
     )
 
 

@@ -422,12 +422,23 @@ class Translator:
 
     def _follow(self, name: bytes, args: Args, db: int) -> None:
         """Take note of what a command that neither creates a key nor sets its expiry does to that."""
-        plan = plan_of(args)
-        if name not in _REMOVING and name not in _CHANGING:
+        plan, book = plan_of(args), self.expiry
+        if name == b"RENAME":
+            return book.renamed((db, args[1]), (db, args[2]))
+        is_plain_script = plan.spec.name in _SCRIPT_RUNS and not self._may_set_expiry(plan, args)
+        if name in _REMOVING:
+            take_note = book.written_anew
+        elif name in _CHANGING or is_plain_script:
+            take_note = book.changed
+        else:
             return self.forget(plan, args, db)
-        took_note = self.expiry.written_anew if name in _REMOVING else self.expiry.changed
         for key in keys_of(plan.spec, args) or ():
-            took_note((db, key))
+            take_note((db, key))
+        return None
+
+    def _may_set_expiry(self, plan: Plan, args: Args) -> bool:
+        facts = self.scripts.facts(plan.spec.name, args)
+        return facts.may_set_expiry or not facts.names_its_keys
 
 
 def _with_db(copies: Iterable[tuple[int | None, bytes]], db: int) -> tuple[Key, ...]:

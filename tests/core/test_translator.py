@@ -202,7 +202,17 @@ def test_key_that_was_written_anew_does_not_expire(translator: Translator, line:
     assert run(translator, "INCR n", encode.integer(2)) == (["SET n 2 KEEPTTL"], [])
 
 
-@pytest.mark.parametrize("line", ["FLUSHALL", "RENAME n m", "LPOP n"])
+def test_expiry_goes_with_a_key_to_its_new_name(translator: Translator) -> None:
+    """RENAME takes it along; what is called as before does not expire."""
+    run(translator, "EXPIRE n 2", encode.integer(1))
+    run(translator, "RENAME n m", encode.OK)
+    old, new = planned("INCR", "n"), planned("INCR", "m")
+
+    assert translator.ask(old[0], old[1].args, 0, NOW).expiry_of == ()
+    assert translator.ask(new[0], new[1].args, 0, NOW).expiry_of == (b"m",)
+
+
+@pytest.mark.parametrize("line", ["FLUSHALL", "LPOP n"])
 def test_key_that_may_be_another_one_is_unknown_again(translator: Translator, line: str) -> None:
     """What was known of its expiry is over."""
     run(translator, "EXPIRE n 2", encode.integer(1))
