@@ -66,6 +66,8 @@ class StreamItem:
     """How often databases had been exchanged (``SWAPDB``) when it was offered."""
     attempts: int = 0
     """A copy of a key's state: how many have failed before it."""
+    mends: bool = False
+    """A copy of the state of a key that was dirty: what is queued before it, on that key, is not exact."""
 
     def keys(self) -> tuple[bytes, ...] | None:
         """Return the keys that order it among other items; None if it may touch any."""

@@ -352,6 +352,7 @@ class Copier:
         self._writer.translator.not_holdable.update(copied.lost)
         if copied.commands:
             item = commands_item(Queue.COPY, copied.commands, now, Context(db=job.key[0]), job.attempts)
+            item.mends = job.is_dirty
             self._stream.offer([item])
 
     def _fail(self, job: _Job, error: CopyFailed) -> None:

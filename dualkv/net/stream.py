@@ -92,6 +92,8 @@ class SecondaryStream:
         self._swaps: list[tuple[int, int]] = []  # databases that have been exchanged, so far
         self.under_way: set[Key] = set()
         """Large keys of which a part has been copied and another part has not."""
+        self.mending: Counter[Key] = Counter()
+        """Keys that were dirty and whose copies are queued: what is queued before these is not exact."""
         self.copied_bytes = 0
         """What copies of states that are queued or in flight take in memory."""
         self.gate = Gate(config.secondary_timeout_seconds)
@@ -128,6 +130,8 @@ class SecondaryStream:
         self._scope = trio.CancelScope()
         self.announce_dirty: Callable[[], None] = lambda: None
         """Called when keys have become dirty."""
+        self.on_identified: Callable[[str, str], None] = lambda _name, _run_id: None
+        """Called with the secondary's name and process, whenever it has said so."""
         self.wake_copier: Callable[[], None] = lambda: None
         """Called when more can be copied than before."""
 
@@ -200,7 +204,7 @@ class SecondaryStream:
 
     def defers(self, item: StreamItem) -> bool:
         """Whether an item that has been waiting is not sent: a key of it has become dirty meanwhile."""
-        if not self.dirty or not self._is_spoiled(item):
+        if not self._is_spoiled(item, self.mending):
             return False
         if item.queue is Queue.SHADOW:
             self.drop(item, DropReason.DIRTY_KEY)
@@ -208,16 +212,21 @@ class SecondaryStream:
             self._leave_queue(item)
         return True
 
-    def _is_spoiled(self, item: StreamItem) -> bool:
-        """Whether an item would meet another state than on the primary; then its keys are copied instead."""
+    def _is_spoiled(self, item: StreamItem, mending: Collection[Key] = ()) -> bool:
+        """Whether an item would meet another state than on the primary; then its keys are copied instead.
+
+        Args:
+            item: Which.
+            mending: Keys whose copies are queued behind it.
+        """
         if item.queue is Queue.COPY:
             return False
         keys = self._keys_now(item)
-        if not keys or not any(key in self.dirty for key in keys):
+        if not keys or not any(key in self.dirty or key in mending for key in keys):
             return False
         if item.queue is Queue.SHADOW:
             return True
-        self.copy_now(keys)  # the other keys depend on the dirty one
+        self.copy_now([key for key in keys if key not in mending])  # they depend on the others
         if item.queue is Queue.SCRIPT and not self._names_its_keys(item):
             item.check, item.part_checks = None, ()
             return False  # for the keys that it does not name
@@ -269,8 +278,11 @@ class SecondaryStream:
             if plan.spec.name == "SWAPDB":
                 one, other = int(request.args[1]), int(request.args[2])
                 self._swaps.append((one, other))
+                moved = {one: other, other: one}
                 self.dirty.swap(one, other)
-                self.copy_now(self.under_way)
+                self.mending = Counter({(moved.get(db, db), k): n for (db, k), n in self.mending.items()})
+                # A part has been copied, which moves; the rest would be read where the key is no more.
+                self.copy_now(self.under_way | {(moved.get(db, db), key) for db, key in self.under_way})
                 self.under_way.clear()
 
     def copy_now(self, keys: Iterable[Key], *, is_unordered: bool = False) -> None:
@@ -341,6 +353,7 @@ class SecondaryStream:
         before, self._identity = self._identity, identify(replies[len(LEARNING) :])
         self.gate.answered()
         self.came_back(self.backend.name, self._identity.forgotten_since(before))
+        self.on_identified(self.backend.name, self._identity.run_id)
         self.wake_copier()
 
     def came_back(self, backend: str, forgotten: Forgotten) -> None:
@@ -403,7 +416,9 @@ class SecondaryStream:
             self._queues[queue].ledger.offer(count)
         self._bytes += size
         if Queue.COPY in by_queue:
-            self.copied_bytes += size_bytes(item for item in items if item.queue is Queue.COPY)
+            copies = [item for item in items if item.queue is Queue.COPY]
+            self.copied_bytes += size_bytes(copies)
+            self.mending.update(self._mended_by(copies))
         return True
 
     def _admit_or_refuse(self, item: StreamItem) -> bool:
@@ -412,6 +427,17 @@ class SecondaryStream:
         self._refuse(item, DropReason.SHUTDOWN if self.is_closing else DropReason.QUEUE_FULL)
         self._mark(item, DirtyReason.DROPPED)
         return False
+
+    def _mended_by(self, items: Iterable[StreamItem]) -> list[Key]:
+        """Return the keys that copies among *items* mend."""
+        return [key for item in items if item.mends for key in self._keys_now(item) or ()]
+
+    def passed(self, item: StreamItem) -> None:
+        """Take note that an item leaves its place in the queue: nothing is before it any more."""
+        for key in self._mended_by([item]):
+            self.mending[key] -= 1
+            if self.mending[key] <= 0:
+                del self.mending[key]
 
     def _refuse(self, item: StreamItem, reason: DropReason) -> None:
         self._queues[item.queue].ledger.refuse(reason)
@@ -446,6 +472,7 @@ class SecondaryStream:
         self._bytes -= size_bytes([item])
         if item.queue is Queue.COPY:
             self.copied_bytes -= size_bytes([item])
+            self.passed(item)
         self._note_drop(item, reason)
         if reason is DropReason.NO_SUCH_DB:
             self.translator.not_holdable["SELECT"] += 1
