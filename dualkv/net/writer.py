@@ -146,10 +146,12 @@ class DualWriter:
                 self.hub.at_end_of_round, self.report_failure, self.translator, self.dirty, self.recent,
             )  # fmt: skip
             self.copier = Copier(self, self.stream)
+            self.stream.on_identified = self._remember_process
             self.resync = Resync(self, self.stream, self.copier, self.metrics.resync)
             self.metrics.dirty, self.metrics.gate = self.dirty, self.stream.gate
             self.metrics.not_holdable = self.translator.not_holdable
             self.metrics.journal = self._journal_figures
+        self._processes: dict[str, str] = {}
         self._beside: Counter[Key] = Counter()
         """Keys of commands that are executed beside the lane now."""
         self._closing = trio.Event()
@@ -294,6 +296,7 @@ class DualWriter:
         self.translator.has_pexpiretime = self.primary_dialect.has("PEXPIRETIME")
         before, self.primary_identity = self.primary_identity, identify(replies[len(LEARNING) :])
         self.stream.came_back(self.primary.name, self.primary_identity.forgotten_since(before))
+        self._remember_process(self.primary.name, self.primary_identity.run_id)
         self.stream.wake_copier()
 
     def note(self, db: int, plans: Sequence[Plan], requests: Sequence[Request]) -> None:
@@ -397,6 +400,18 @@ class DualWriter:
         assert self.resync is not None
         if not recovery.must_resync:
             self.resync.resume(self.journal.load_state("resync"))
+
+    def _remember_process(self, store: str, run_id: str) -> None:
+        """Keep which process a store is: at the next start another one may have lost something."""
+        if self.journal is None or not run_id or self._processes.get(store) == run_id:
+            return
+        name = f"process-{'primary' if store == self.config.primary_name else 'secondary'}"
+        if store not in self._processes:  # the first time since the start
+            before = self.journal.load_state(name)
+            if before not in (None, run_id.encode()):
+                self.dirty.require_resync(f"{store} was started anew while dualkv was not running")
+        self._processes[store] = run_id
+        self.journal.save_state(name, run_id.encode())
 
     def _journal_figures(self) -> tuple[int, int, bool]:
         """Return the journal's bytes, the disk's refusals, and whether keys are missing in it."""
