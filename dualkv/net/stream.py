@@ -484,6 +484,10 @@ class SecondaryStream:
         self._leave_queue(item)
         self._mark(item, DirtyReason.OVERLOAD)
 
+    def came_late(self, item: StreamItem) -> None:
+        """Take note that an item was applied behind some that followed it: its keys are not exact."""
+        self.copy_now(self._keys_now(item) or ())
+
     def _leave_queue(self, item: StreamItem) -> None:
         self._queues[item.queue].ledger.defer_queued()
         self._bytes -= size_bytes([item])
