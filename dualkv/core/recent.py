@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from dualkv.resp.encode import command
+from dualkv.resp.requests import RequestParser
+
 __all__ = ["RecentKeys"]
 
 _MAX_KEYS: Final = 200_000
@@ -61,6 +64,18 @@ class RecentKeys:
         found = dict.fromkeys(_each(self._before))
         found.update(dict.fromkeys(_each(self._now)))
         return list(found), not (self._has_lost_some or self._had_lost_some)
+
+    def saved(self, now: float) -> bytes:
+        """Return the keys of the window for the next process: requests of database and keys."""
+        by_db: dict[int, list[bytes]] = {}
+        for db, key in self.since_window(now)[0]:
+            by_db.setdefault(db, []).append(key)
+        return b"".join(command(db, *keys) for db, keys in by_db.items())
+
+    def load(self, data: bytes, now: float) -> None:
+        """Take over what another process has saved, as if it had been written now."""
+        for request in RequestParser().feed(data):
+            self.note(int(request.args[0]), request.args[1:], now)
 
 
 def _each(noted: dict[int, set[bytes]]) -> Iterator[tuple[int, bytes]]:

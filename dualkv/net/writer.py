@@ -70,6 +70,8 @@ _SAYS_NOTHING: Final = (b"-ERR\r\n",) * len(LEARNING)
 
 _DIRECTION: Final = "direction"
 """Under this name the journal keeps who answered."""
+_RECENT: Final = "recent"
+"""Under this one the keys of the last writes: a store may lose them after the next start, too."""
 _TIME_SECONDS: Final = 5.0
 """How often the primary is asked for its time."""
 _SETTLING_SECONDS: Final = 0.05
@@ -394,6 +396,9 @@ class DualWriter:
                 "values are there. Start once more in the mode before, and let it end in order"
             )
         self.journal.save_state(_DIRECTION, self.primary.name.encode())
+        if before == self.primary.name.encode():
+            self.recent.load(self.journal.load_state(_RECENT) or b"", self.clock())
+        self.journal.drop_state(_RECENT)
         self.stream.mark_keys(recovery.keys, DirtyReason.JOURNAL)
         for reason in recovery.reasons:
             self.dirty.require_resync(reason)
@@ -577,6 +582,7 @@ class DualWriter:
             self.leases.close_idle()
             self.hub.close()
             if self.journal is not None:
+                self.journal.save_state(_RECENT, self.recent.saved(self.clock()))
                 self.journal.finish(self._left())
 
     async def wait_copied(self) -> None:
