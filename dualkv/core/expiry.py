@@ -73,6 +73,10 @@ class ExpiryBook:
             return True
         return known.expires_at_ms != NEVER and not self._is_far(known.expires_at_ms, now_ms)
 
+    def knows(self, key: Key) -> bool:
+        """Whether anything is known of *key*."""
+        return key in self._known
+
     def outlives_lag(self, key: Key, now_ms: int) -> bool:
         """Whether *key* is known not to expire before an effect of now arrives."""
         known = self._known.get(key)

@@ -17,7 +17,7 @@ from dualkv.core.compare import Comparator, comparator_for
 from dualkv.core.effects import ASKING, CREATES, WRITES_INTO
 from dualkv.core.ledger import Queue
 
-__all__ = ["CREATED_ARGUMENT", "DERIVING", "ORDINARY", "Plan", "Route", "plan_for", "plan_of"]
+__all__ = ["CREATED_ARGUMENT", "DERIVING", "ORDINARY", "RENAMING", "Plan", "Route", "plan_for", "plan_of"]
 
 
 class Route(enum.Enum):
@@ -178,7 +178,9 @@ DERIVING: Final = frozenset(
     }
 )  # fmt: skip
 """What they write depends on other keys: if one of those is about to expire, it may be gone over there."""
-_MAY_ASK: Final = (ASKING | CREATED_ARGUMENT.keys() | DERIVING) - {"SET"}
+RENAMING: Final = frozenset({"RENAME", "RENAMENX"})
+"""What they write takes another key's expiry with it."""
+_MAY_ASK: Final = (ASKING | CREATED_ARGUMENT.keys() | DERIVING | RENAMING) - {"SET"}
 
 _PLANS: Final = tuple(map(_plan, COMMANDS))
 _BLOCKING: Final = {

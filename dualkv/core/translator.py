@@ -25,7 +25,7 @@ from dualkv.core.expiry import NEVER, ExpiryBook, Guard
 from dualkv.core.ledger import Queue
 from dualkv.core.mirror import StreamItem, commands_item, in_one_piece, keys_by_db
 from dualkv.core.primary_time import PrimaryTime
-from dualkv.core.routing import CREATED_ARGUMENT, DERIVING, Plan, plan_of
+from dualkv.core.routing import CREATED_ARGUMENT, DERIVING, RENAMING, Plan, plan_of
 from dualkv.core.scripts import ScriptCache
 from dualkv.resp.encode import command, pack
 from dualkv.resp.replies import is_error
@@ -173,6 +173,8 @@ class Translator:
             for key in wanted:
                 if self.expiry.must_ask((db, key), now_ms):
                     keys[key] = None
+            if plan.spec.name in RENAMING and not self.expiry.knows((db, args[1])):
+                keys[args[2]] = None
         return tuple(keys)
 
     def _expiry_question(self, key: bytes) -> bytes:
@@ -397,8 +399,8 @@ class Translator:
                 book.learn(key, NEVER, now_ms)
             elif name == b"SET" and len(one.args) == 5 and one.args[3] == b"PXAT":
                 book.learn(key, int(one.args[4]), now_ms)
-            elif book:
-                self._follow(name, one.args, db)
+            elif book or told:
+                self._follow(name, one.args, db, told, now_ms)
         for copied_db, copied in effects.copies:
             book.forget((db if copied_db is None else copied_db, copied))
         return Effects((*effects.commands, *behind), effects.copies) if behind else effects
@@ -420,11 +422,15 @@ class Translator:
             for key in keys:
                 self.expiry.forget((db, key))
 
-    def _follow(self, name: bytes, args: Args, db: int) -> None:
+    def _follow(self, name: bytes, args: Args, db: int, told: dict[bytes, int | None], now_ms: int) -> None:
         """Take note of what a command that neither creates a key nor sets its expiry does to that."""
         plan, book = plan_of(args), self.expiry
         if name == b"RENAME":
-            return book.renamed((db, args[1]), (db, args[2]))
+            book.renamed((db, args[1]), (db, args[2]))
+            expires_at_ms = told.get(args[2])
+            if expires_at_ms is not None and expires_at_ms >= 0:
+                book.learn((db, args[2]), expires_at_ms, now_ms)
+            return None
         is_plain_script = plan.spec.name in _SCRIPT_RUNS and not self._may_set_expiry(plan, args)
         if name in _REMOVING:
             take_note = book.written_anew

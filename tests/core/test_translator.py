@@ -223,6 +223,18 @@ def test_key_that_may_be_another_one_is_unknown_again(translator: Translator, li
     assert run(translator, "INCR n", encode.integer(2), NO_EXPIRY) == (["SET n 2 KEEPTTL"], [])
 
 
+def test_renamed_key_of_unknown_expiry_is_asked_for_under_its_new_name(translator: Translator) -> None:
+    """So that commands that are on their way already, and were not asked for, need no copy."""
+    soon = encode.integer(NOW_MS + 1_000)
+    run(translator, "INCR m", encode.integer(1), NO_EXPIRY)
+    assert run(translator, "RENAME n m", encode.OK, soon) == (["RENAME n m"], [])
+    assert run(translator, "INCR m", encode.integer(5), soon)[0][1:] == [
+        "SET m 5 KEEPTTL", f"PEXPIREAT m {NOW_MS + 1_000}", "EXEC",
+    ]  # fmt: skip
+    assert run(translator, "RENAME m o", encode.OK) == (["RENAME m o"], [])
+    assert run(translator, "RENAME gone n", encode.OK, GONE) == (["RENAME gone n"], [])
+
+
 def test_persist_is_known_too(translator: Translator) -> None:
     """It ends the expiry for both stores."""
     run(translator, "EXPIRE n 2", encode.integer(1))

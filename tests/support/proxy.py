@@ -35,6 +35,26 @@ class Proxy:
         """Wait until nothing is queued or in flight towards the secondary, and nothing is left to be copied."""
         await wait_until(self._is_drained)
 
+    async def wait_repaired(self) -> None:
+        """Wait until the secondary is as the primary: nothing is on its way, nothing dirty, no resync due."""
+        await wait_until(self._is_repaired, 60)
+
+    def _is_repaired(self) -> bool:
+        writer = self.server.writer
+        assert writer.stream is not None
+        dirty = writer.dirty
+        return (
+            self._is_drained()
+            and writer.stream.is_connected
+            and not (dirty or dirty.functions or dirty.needs_resync)
+            and not self.metrics.resync.is_running
+        )
+
+    async def wait_resynced(self, count: int = 1) -> None:
+        """Wait until *count* resyncs have come to their end, and all that they have copied has arrived."""
+        await wait_until(lambda: self.metrics.resync.completed >= count)
+        await self.wait_drained()
+
     def _is_drained(self) -> bool:
         self.metrics.check_ledgers()
         total = self.metrics.total_ledger()
