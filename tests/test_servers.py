@@ -82,6 +82,23 @@ def test_a_killed_server_comes_back_empty_on_its_port(server: EmbeddedServer) ->
         assert store.dbsize() == 0
 
 
+def test_a_killed_server_finds_what_it_has_saved(server: EmbeddedServer) -> None:
+    """Unless it is told to begin anew; options can be added for one start."""
+    with open_store(server) as store:
+        store.set("k", "v")
+        store.save()
+    server.kill()
+    server.restart("--databases", "3")
+    with open_store(server) as store:
+        assert (store.get("k"), store.config_get("databases")) == (b"v", {"databases": "3"})
+
+    server.kill()
+    server.restart(empty=True)
+    assert list(server.directory.iterdir()) == []
+    with open_store(server) as store:
+        assert (store.dbsize(), store.config_get("databases")) == (0, {"databases": "16"})
+
+
 def test_killing_twice_does_no_harm(server: EmbeddedServer) -> None:
     """A crash cannot be worse than a crash."""
     server.kill()
