@@ -75,20 +75,23 @@ class StreamItem:
             return keys_of(self.plan.spec, self.request.args)
         return keys_of_all(self.parts)
 
-    def keys_by_db(self) -> list[tuple[int, bytes]] | None:
-        """Return the same with the database of each."""
+    def keys_of_parts(self) -> list[tuple[Plan, list[tuple[int, bytes]]]] | None:
+        """Return each of its commands with the keys it names, these with their databases; None: any keys."""
         db = self.context.db
-        if not self.parts:
-            return keys_by_db(self.plan, self.request.args, db)
-        found: dict[tuple[int, bytes], None] = {}
-        for plan, request in self.parts:
-            if plan.spec.name == "SELECT":
+        found: list[tuple[Plan, list[tuple[int, bytes]]]] = []
+        for plan, request in self.parts or ((self.plan, self.request),):
+            if self.parts and plan.spec.name == "SELECT":
                 db = int(request.args[1])
             keys = keys_by_db(plan, request.args, db)
             if keys is None:
                 return None
-            found.update(dict.fromkeys(keys))
-        return list(found)
+            found.append((plan, keys))
+        return found
+
+    def keys_by_db(self) -> list[tuple[int, bytes]] | None:
+        """Return the keys that order it, each with its database; None if it may touch any."""
+        parts = self.keys_of_parts()
+        return None if parts is None else list(dict.fromkeys(key for _, keys in parts for key in keys))
 
 
 def keys_by_db(plan: Plan, args: tuple[bytes, ...], db: int) -> list[tuple[int, bytes]] | None:

@@ -22,6 +22,7 @@ from dualkv.core.effects import ASKING, CREATES, RULES, effects_of, questions_of
 from dualkv.core.effects.model import Command, Effects, Execution, Verbatim
 from dualkv.core.effects.transactions import Part, settled
 from dualkv.core.expiry import NEVER, ExpiryBook, Guard
+from dualkv.core.first_contact import FirstContacts
 from dualkv.core.ledger import Queue
 from dualkv.core.mirror import StreamItem, commands_item, in_one_piece, keys_by_db
 from dualkv.core.primary_time import PrimaryTime
@@ -70,7 +71,9 @@ class Asked(NamedTuple):
     for_rules: tuple[int, ...] = ()
     """How many of them belong to each command's rule."""
     expiry_of: tuple[bytes, ...] = ()
-    """The keys that the rest of them ask for the expiry of."""
+    """The keys that the last of them ask for the expiry of."""
+    counts: bool = False
+    """Whether one between these and those counts the elements of the key."""
 
 
 NOT_ASKED: Final = Asked()
@@ -105,6 +108,8 @@ class Translator:
         self.is_uncertain = is_uncertain
         self.time = time
         self.scripts = ScriptCache()
+        self.contacts = FirstContacts(lambda: True)
+        """What the other store may not have yet."""
         self.expiry = ExpiryBook(int(lag_seconds * 1000))
         self.has_pexpiretime = True
         """Whether the primary knows ``PEXPIRETIME`` (Redis 7.0)."""
@@ -145,7 +150,10 @@ class Translator:
         name = plan.spec.name
         wires = tuple(map(pack, questions_of(plan.spec, args))) if name in ASKING else ()
         keys = self._expiry_wanted([(plan, args)], db, now)
-        return Asked((*wires, *map(self._expiry_question, keys)), (len(wires),), keys)
+        question = self.contacts.question(name, (db, args[1])) if len(args) > 1 else None
+        count = () if question is None else (pack(question),)
+        questions = (*wires, *count, *map(self._expiry_question, keys))
+        return Asked(questions, (len(wires),), keys, counts=bool(count))
 
     def ask_transaction(self, queued: Sequence[tuple[Plan, Request]], db: int, now: float) -> Asked:
         """Return what to ask behind a transaction's EXEC; nothing if it ends in another database."""
@@ -222,6 +230,8 @@ class Translator:
             effects = effects_of(Execution(plan.spec, request.args, frame, now_ms, answers[:count]))
         told = self._told(asked, answers, now_ms)
         effects = self._said(self._guarded(plan, request.args, effects, context.db, told, now_ms))
+        answer = answers[sum(asked.for_rules)] if asked.counts else None
+        effects = self._met(plan, request.args, effects, context.db, answer)
         copies = _with_db(effects.copies, context.db)
         commands = effects.commands
         if not commands:
@@ -312,6 +322,7 @@ class Translator:
             else:
                 effects = effects_of(Execution(plan.spec, args, result, now_ms, own))
             effects = self._said(self._guarded(plan, args, effects, db, told, now_ms))
+            effects = self._met(plan, args, effects, db)
             part = Part(effects, db, keys_by_db(plan, args, db), has_asked=count > 0)
             executed.append(((plan, request), part))
         return executed
@@ -356,12 +367,21 @@ class Translator:
         self.not_holdable.update(unheld)
         return said
 
+    def _met(self, plan: Plan, args: Args, effects: Effects, db: int, answer: bytes | None = None) -> Effects:
+        """See to it that what the other store does not have of a key is found."""
+        if not effects.commands or len(args) < 2 or not self.contacts.is_first(plan.spec.name, (db, args[1])):
+            return effects
+        check = self.contacts.check(plan.spec.name, (db, args[1]), answer)
+        if check is None:
+            return self._copied(plan, args, effects, db)
+        return effects._replace(commands=(*effects.commands, check))
+
     # --- expiry
 
     def _told(self, asked: Asked, answers: Sequence[bytes], now_ms: int) -> dict[bytes, int | None]:
         if not asked.expiry_of:
             return {}
-        frames = answers[sum(asked.for_rules) :]
+        frames = answers[sum(asked.for_rules) + asked.counts :]
         return {
             key: self._told_expiry(frame, now_ms) for key, frame in zip(asked.expiry_of, frames, strict=False)
         }

@@ -47,6 +47,8 @@ from dualkv.observe.metrics import ProxyMetrics, bucket_of
 __all__ = ["SecondaryStream"]
 
 _DROP_LOG_SECONDS: Final = 5.0
+_INDEPENDENT: Final = frozenset({"MSET", "DEL", "UNLINK", "EXISTS", "TOUCH"})
+"""What they do to one key has nothing to do with their other keys."""
 _BOTH: Final = ("primary", "secondary")
 
 _log = logging.getLogger("dualkv.stream")
@@ -226,11 +228,22 @@ class SecondaryStream:
             return False
         if item.queue is Queue.SHADOW:
             return True
-        self.copy_now([key for key in keys if key not in mending])  # they depend on the others
-        if item.queue is Queue.SCRIPT and not self._names_its_keys(item):
-            item.check, item.part_checks = None, ()
-            return False  # for the keys that it does not name
-        return True
+        self.copy_now(self._infected(item, mending))
+        is_lost = all(key in self.dirty or key in mending for key in keys)
+        if is_lost and not (item.queue is Queue.SCRIPT and not self._names_its_keys(item)):
+            return True
+        item.check, item.part_checks = None, ()
+        return False  # for the other keys
+
+    def _infected(self, item: StreamItem, mending: Collection[Key]) -> list[Key]:
+        """Return the keys that would be wrong because a command makes them out of others that are."""
+        infected: dict[Key, None] = {}
+        for plan, keys in item.keys_of_parts() or ():
+            moved = [self._moved(key, item.epoch) for key in keys]
+            is_derived = len(moved) > 1 and plan.spec.name not in _INDEPENDENT
+            if is_derived and any(key in self.dirty or key in mending or key in infected for key in moved):
+                infected.update(dict.fromkeys(key for key in moved if key not in mending))
+        return list(infected)
 
     def _disturbs_copies(self, item: StreamItem) -> bool:
         """Whether an item cannot be sent beside the chunks of a large key; then the copy begins anew."""
@@ -264,13 +277,14 @@ class SecondaryStream:
         keys = item.keys_by_db()
         if keys is None or item.epoch == len(self._swaps):
             return keys
-        moved: list[Key] = []
-        for key_db, name in keys:
-            db = key_db
-            for one, other in self._swaps[item.epoch :]:
-                db = other if db == one else one if db == other else db
-            moved.append((db, name))
-        return moved
+        return [self._moved(key, item.epoch) for key in keys]
+
+    def _moved(self, key: Key, epoch: int) -> Key:
+        """Return where a key is now that was named when databases had been exchanged *epoch* times."""
+        db, name = key
+        for one, other in self._swaps[epoch:]:
+            db = other if db == one else one if db == other else db
+        return db, name
 
     def follow_swaps(self, item: StreamItem) -> None:
         """Take note if an item has exchanged databases: their dirty keys go with them."""

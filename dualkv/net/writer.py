@@ -28,6 +28,7 @@ from dualkv.core.context import Context
 from dualkv.core.dialect import LEARNING, learn
 from dualkv.core.dirty import DirtyKeys, DirtyReason, Key
 from dualkv.core.fence import KeyFence
+from dualkv.core.first_contact import FirstContacts
 from dualkv.core.identity import INTRODUCTION, Identity, identify
 from dualkv.core.journal import Gap
 from dualkv.core.ledger import Queue
@@ -134,6 +135,7 @@ class DualWriter:
         self.time = PrimaryTime((time.time() - clock()) * 1000)
         self.dirty = DirtyKeys(config.dirty_keys, config.dirty_bytes)
         self.translator = Translator(self.time, config.secondary_timeout_seconds, self._is_uncertain)
+        self.translator.contacts = FirstContacts(lambda: self.metrics.resync.completed > 0)
         self.recent = RecentKeys(config.recent_window_seconds)
         self.primary_dialect = learn(_SAYS_NOTHING)
         """What the primary understands; as told by the newest connection."""
