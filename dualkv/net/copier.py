@@ -151,6 +151,7 @@ class Copier:
                         await self._wakeup.wait()
                     self._is_idle = False
                     continue
+                self._metrics.copies_in_flight += len(jobs)
                 await self._slots.acquire_on_behalf_of(jobs)
                 nursery.start_soon(self._copy_batch, jobs)
 
@@ -201,6 +202,7 @@ class Copier:
         except Exception as error:  # noqa: BLE001 - the boundary of a batch
             self._writer.report_failure(error)
         finally:
+            self._metrics.copies_in_flight -= len(jobs)
             for job in jobs:
                 self._leave(job)
             self._slots.release_on_behalf_of(jobs)
@@ -246,10 +248,8 @@ class Copier:
         Raises:
             ConnectionLost: The lane broke; some may not have been copied.
         """
-        while not self._can_copy():
-            self._wakeup = trio.Event()
-            with trio.move_on_after(_TURN_SECONDS):
-                await self._wakeup.wait()
+        while not self._can_copy():  # noqa: ASYNC110 - many things together, none of which is an event
+            await trio.sleep(_TURN_SECONDS)
         if self._rate:
             await trio.sleep(len(keys) / self._rate)
         jobs = [
@@ -257,12 +257,15 @@ class Copier:
             for key in keys
             if not (self.is_repairing and key in self._dirty)
         ]
-        await self._copy(jobs)
+        self._metrics.copies_in_flight += len(jobs)
+        try:
+            await self._copy(jobs)
+        finally:
+            self._metrics.copies_in_flight -= len(jobs)
         return sum(job.size_bytes for job in jobs)
 
     async def _copy(self, jobs: Sequence[_Job]) -> None:
         """Read again and again what the copies want to know, all of one database together."""
-        self._metrics.copies_in_flight += len(jobs)
         try:
             by_db: defaultdict[int, list[_Job]] = defaultdict(list)
             for job in jobs:
@@ -277,7 +280,6 @@ class Copier:
                             seconds = self._writer.clock() - started
                             await trio.sleep(min(_LONGEST_YIELD_SECONDS, seconds * _YIELD))
         finally:
-            self._metrics.copies_in_flight -= len(jobs)
             for job in jobs:
                 self._stream.under_way.discard(job.key)
 
