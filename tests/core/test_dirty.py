@@ -196,9 +196,7 @@ def test_failed_copies_wait_longer_each_time() -> None:
     waits = []
     for attempts in (1, 2, 3, 11, 40):
         dirty.mark(A, DirtyReason.FAILED, 100.0, attempts=attempts)
-        waits.append(
-            next(wait for wait in (0.1, 0.2, 0.4, 30.0) if dirty.take(1, 1, 100.0 + wait))
-        )
+        waits.append(next(wait for wait in (0.1, 0.2, 0.4, 30.0) if dirty.take(1, 1, 100.0 + wait)))
         dirty.reached(A)
 
     assert waits == [0.1, 0.2, 0.4, 30.0, 30.0]

@@ -1,4 +1,4 @@
-"""A secondary that did not have the data: keys are found to be half there, and healed, on their first write."""
+"""A secondary that did not have the data: keys that are half there are healed on their first write."""
 
 from __future__ import annotations
 

@@ -62,6 +62,6 @@ async def limited_store(store_port: int, writes_per_second: float) -> AsyncItera
     async with trio.open_nursery() as nursery:
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
         turnstile.port = listener.socket.getsockname()[1]
-        nursery.start_soon(trio.serve_listeners, serve, [listener])
+        await nursery.start(trio.serve_listeners, serve, [listener])
         yield turnstile
         nursery.cancel_scope.cancel("the block is over")

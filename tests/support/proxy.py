@@ -32,7 +32,7 @@ class Proxy:
         return self.server.metrics
 
     async def wait_drained(self) -> None:
-        """Wait until nothing is queued or in flight towards the secondary, and nothing is left to be copied."""
+        """Wait until nothing is queued or in flight to the secondary, and nothing is left to be copied."""
         await wait_until(self._is_drained)
 
     async def wait_repaired(self) -> None:
