@@ -36,7 +36,7 @@ async def _burst(port: int, number: int) -> None:
 
 
 async def test_burst_is_coalesced_into_one_copy_of_each_key(pair: Pair) -> None:
-    """Clients are not held up, nothing is dropped, and the stores are equal as soon as copies can be there."""
+    """Clients are not held up, nothing is dropped, the stores are equal as soon as copies can be there."""
     async with (
         limited_store(pair.secondary.port, _WRITES_PER_SECOND) as turnstile,
         running_proxy(
