@@ -49,6 +49,8 @@ _log = logging.getLogger("dualkv.copier")
 
 _FUNCTIONS_SECONDS: Final = 0.5
 """Between two copies of the libraries of functions, at least."""
+_FEW: Final = 2
+"""So many submissions between two looks are dualkv's own housekeeping."""
 _BUSY_KEYS: Final = 32
 """Keys in one piece while clients are served: the loop stands still for a millisecond."""
 _YIELD: Final = 3
@@ -283,10 +285,14 @@ class Copier:
             for job in jobs:
                 self._stream.under_way.discard(job.key)
 
+    def count_own(self) -> None:
+        """Take note that something was submitted on the lane for the sake of copies."""
+        self._submissions += 1
+
     def _is_busy(self) -> bool:
         """Whether clients use the lane: then copies take small bites, and pauses between them."""
         others = self._writer.lane.submissions - self._submissions
-        is_busy = others > self._others
+        is_busy = others > self._others + _FEW
         self._others = others
         return is_busy
 
@@ -320,7 +326,7 @@ class Copier:
             call = PositionedCall(sum(count + (2 if in_one else 0) for count, in_one in shapes), take)
             lane.dbs.add(db)
             lane.submit(b"".join(wire), call, Context(db=db))
-            self._submissions += 1
+            self.count_own()
             await call.wait()
         finally:
             self._bytes -= size

@@ -144,6 +144,7 @@ class Resync:
         call = Call(len(requests))
         lane.dbs.add(db)
         lane.submit(b"".join(requests), call, Context(db=db))
+        self._copier.count_own()
         return await call.wait()
 
     async def _count_keys(self) -> dict[int, int]:
@@ -261,6 +262,7 @@ class Resync:
         call = PositionedCall(len(keys), take)
         lane.dbs.add(db)
         lane.submit(b"".join(command("EXISTS", key) for key in keys), call, Context(db=db))
+        self._copier.count_own()
         await call.wait()
 
     # --- telling
