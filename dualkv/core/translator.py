@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from dualkv.commands.keys import keys_of
-from dualkv.commands.table import COMMANDS
+from dualkv.commands.table import COMMANDS, CommandSpec
 from dualkv.core.context import Context
 from dualkv.core.dialect import Dialect, holds_as_is, lower
 from dualkv.core.effects import ASKING, CREATES, RULES, effects_of, questions_of
@@ -117,7 +117,7 @@ class Translator:
         """Effects that the other store cannot hold in any form, by command."""
         self._dialect: Dialect | None = None
         self.is_plain: list[bool] = []
-        """By `CommandSpec.index`: whether the request itself is the effect, on its first argument alone."""
+        """By `CommandSpec.index`: whether the request itself is the effect, on its first argument at most."""
         self.is_checked: list[bool] = []
         """By `CommandSpec.index`: whether the other store must give the same reply then."""
         self.speak(None)
@@ -130,8 +130,7 @@ class Translator:
         self.is_plain = [
             isinstance(rule, Verbatim)
             and spec.name not in CREATES
-            and len(spec.key_specs) == 1
-            and (spec.key_specs[0].begin, spec.key_specs[0].find) == (1, ("range", 0, 1, 0))
+            and (spec.kind == "publish" or _has_one_key(spec))
             and (dialect is None or holds_as_is(spec.name, dialect))
             for spec, rule in zip(COMMANDS, rules, strict=True)
         ]
@@ -465,6 +464,12 @@ class Translator:
     def _may_set_expiry(self, plan: Plan, args: Args) -> bool:
         facts = self.scripts.facts(plan.spec.name, args)
         return facts.may_set_expiry or not facts.names_its_keys
+
+
+def _has_one_key(spec: CommandSpec) -> bool:
+    """Whether a command names one key, its first argument."""
+    where = [(key_spec.begin, key_spec.find) for key_spec in spec.key_specs]
+    return where == [(1, ("range", 0, 1, 0))]
 
 
 def _with_db(copies: Iterable[tuple[int | None, bytes]], db: int) -> tuple[Key, ...]:
