@@ -143,7 +143,8 @@ class ProxyServer:
                     self.sentry.flush, _SENTRY_FLUSH_SECONDS, abandon_on_cancel=True
                 )
         ledger = self.metrics.total_ledger()
-        _log.info("stopped", extra={"ledger": attrs.asdict(ledger)})
+        left = {"dirty_keys": len(self.writer.dirty), "resync_required": self.writer.dirty.needs_resync}
+        _log.info("stopped", extra={"ledger": attrs.asdict(ledger), **left})
 
     async def _show_resync(self) -> None:
         """Show a bar while a resync runs, where somebody sees it."""
