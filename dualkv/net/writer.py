@@ -347,6 +347,8 @@ class DualWriter:
             for key in keys_by_db(plan, request.args, context.db) or ()
         ]
         self._beside.update(keys)
+        for db, key in keys:  # a cleaning of the journal may have been since they were noted first
+            self._noted.setdefault(db, []).append(key)
         self.write_journal()
         return keys
 
