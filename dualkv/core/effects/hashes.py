@@ -33,12 +33,20 @@ def _remove(key: bytes, fields: Sequence[bytes]) -> list[Command]:
     return [Command((b"HDEL", key, *fields), amount(len(fields)))] if fields else []
 
 
+def _all_done(fields: Sequence[bytes]) -> bytes:
+    """Return the reply that says 1 for each of *fields*: they are there, and it was done."""
+    return b"*%d\r\n" % len(fields) + b":1\r\n" * len(fields)
+
+
 def _expire(key: bytes, fields: Sequence[bytes], expires_at_ms: int) -> list[Command]:
-    return [Command((b"HPEXPIREAT", key, b"%d" % expires_at_ms, *_of_fields(fields)))] if fields else []
+    if not fields:
+        return []
+    words = (b"HPEXPIREAT", key, b"%d" % expires_at_ms, *_of_fields(fields))
+    return [Command(words, _all_done(fields))]
 
 
-def _persist(key: bytes, fields: Sequence[bytes]) -> list[Command]:
-    return [Command((b"HPERSIST", key, *_of_fields(fields)))] if fields else []
+def _persist(key: bytes, fields: Sequence[bytes], reply: bytes | None = None) -> list[Command]:
+    return [Command((b"HPERSIST", key, *_of_fields(fields)), reply)] if fields else []
 
 
 def _answered(fields: Args, reply: bytes, code: bytes) -> list[bytes]:
@@ -85,7 +93,8 @@ def _keep(execution: Execution) -> Effects:
     if is_null(execution.reply):
         return NOTHING
     _, fields = fields_of(execution.args)
-    return effects(*_persist(execution.args[1], _answered(fields, execution.reply, b"1")))
+    kept = _answered(fields, execution.reply, b"1")
+    return effects(*_persist(execution.args[1], kept, _all_done(kept)))
 
 
 def _get_and_expire(execution: Execution) -> Effects:
