@@ -29,7 +29,11 @@ def test_field_is_set_to_what_it_is_now(line: str, reply: bytes, expected: list[
 @pytest.mark.parametrize(
     ("line", "reply", "expected"),
     [
-        ("HEXPIRE k 10 FIELDS 3 f g h", flat(1, -2, 1), ["HPEXPIREAT k 1010000 FIELDS 2 f h => *2\r\n:1\r\n:1"]),
+        (
+            "HEXPIRE k 10 FIELDS 3 f g h",
+            flat(1, -2, 1),
+            ["HPEXPIREAT k 1010000 FIELDS 2 f h => *2\r\n:1\r\n:1"],
+        ),
         ("HPEXPIRE k 10 NX FIELDS 2 f g", flat(0, 1), ["HPEXPIREAT k 1000010 FIELDS 1 g => *1\r\n:1"]),
         ("HEXPIREAT k 4102444800 FIELDS 1 f", flat(1), ["HPEXPIREAT k 4102444800000 FIELDS 1 f => *1\r\n:1"]),
         ("HPEXPIREAT k 1 FIELDS 2 f g", flat(2, -2), ["HDEL k f => :1"]),
