@@ -13,14 +13,20 @@ from dualkv.resp.encode import command
 from tests.support.client import Client, connect
 from tests.support.proxy import Proxy, running_proxy, wait_until
 from tests.support.servers import Pair
-from tests.support.stores import contents
+from tests.support.stores import contents, open_store
 
 pytestmark = pytest.mark.e2e
 
 
 def blocked(proxy: Proxy) -> int:
-    """Return how many clients wait at the primary."""
+    """Return how many clients wait, or are about to."""
     return sum(session.state.is_blocked for session in proxy.server.writer.clients.values())
+
+
+def waiting_at(pair: Pair) -> int:
+    """Return how many connections wait at the primary."""
+    with open_store(pair.primary) as store:
+        return int(store.info("clients")["blocked_clients"])
 
 
 async def start(client: Client, proxy: Proxy, *args: str | int) -> None:
@@ -66,6 +72,7 @@ async def test_blocked_command_gets_what_comes(
         connect(proxy.port) as giving,
     ):
         await start(waiting, proxy, *wait)
+        await wait_until(lambda: waiting_at(pair) == 1)  # what `$` means is decided there
         assert (await giving.call(*give))[:1] in b":$"
         assert [reply] == await waiting.receive(1)
         await proxy.wait_drained()
