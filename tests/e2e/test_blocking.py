@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+import redis
 import trio
 
 from dualkv.config import ProxyConfig, ProxyMode
@@ -13,7 +14,7 @@ from dualkv.resp.encode import command
 from tests.support.client import Client, connect
 from tests.support.proxy import Proxy, running_proxy, wait_until
 from tests.support.servers import Pair
-from tests.support.stores import contents, open_store
+from tests.support.stores import contents
 
 pytestmark = pytest.mark.e2e
 
@@ -23,17 +24,17 @@ def blocked(proxy: Proxy) -> int:
     return sum(session.state.is_blocked for session in proxy.server.writer.clients.values())
 
 
-def waiting_at(pair: Pair) -> int:
-    """Return how many connections wait at the primary."""
-    with open_store(pair.primary) as store:
+def blocked_at_primary(proxy: Proxy) -> int:
+    """Return how many connections wait at the primary, as it says."""
+    with redis.Redis(port=proxy.server.writer.primary.options.port) as store:
         return int(store.info("clients")["blocked_clients"])
 
 
 async def start(client: Client, proxy: Proxy, *args: str | int) -> None:
-    """Send a command and return when it waits."""
+    """Send a command and return when it waits at the primary."""
     before = blocked(proxy)
     await client.send(command(*args))
-    await wait_until(lambda: blocked(proxy) == before + 1)
+    await wait_until(lambda: blocked(proxy) == before + 1 == blocked_at_primary(proxy))
 
 
 @pytest.mark.parametrize(
@@ -72,7 +73,6 @@ async def test_blocked_command_gets_what_comes(
         connect(proxy.port) as giving,
     ):
         await start(waiting, proxy, *wait)
-        await wait_until(lambda: waiting_at(pair) == 1)  # what `$` means is decided there
         assert (await giving.call(*give))[:1] in b":$"
         assert [reply] == await waiting.receive(1)
         await proxy.wait_drained()
