@@ -15,7 +15,7 @@ import attrs
 __all__ = ["Gate", "GateState"]
 
 _FAILURES: Final = 3
-"""So many failures in a row, with no success between them, open the breaker."""
+"""So many failures in a row of each connection, with no success between them, open the breaker."""
 _HIGH_WATER: Final = 0.75
 _LOW_WATER: Final = 0.25
 """Shares of a bound at which the gate shuts and opens."""
@@ -40,6 +40,8 @@ class Gate:
 
     max_age_seconds: float
     """The longest life of a write in the stream."""
+    connections: int = 1
+    """Over how many it goes: when the secondary is away, each of them fails."""
     is_open: bool = attrs.field(init=False, default=True)
     """Whether writes flow."""
     _is_paused: bool = attrs.field(init=False, default=False)
@@ -58,7 +60,7 @@ class Gate:
     @property
     def answers(self) -> bool:
         """Whether the secondary answers, as far as anybody knows."""
-        return self._failures < _FAILURES
+        return self._failures < _FAILURES * self.connections
 
     def pause(self, is_paused: bool) -> None:
         """Do as somebody says."""

@@ -98,7 +98,7 @@ class SecondaryStream:
         """Keys that were dirty and whose copies are queued: what is queued before these is not exact."""
         self.copied_bytes = 0
         """What copies of states that are queued or in flight take in memory."""
-        self.gate = Gate(config.secondary_timeout_seconds)
+        self.gate = Gate(config.secondary_timeout_seconds, config.shards)
         self._repairs = config.repair == "auto"
         self._paired_dbs = {config.backend_options(which).db: backend.options.db for which in _BOTH}
         self.clock = clock
