@@ -27,7 +27,7 @@ from dualkv.core.ledger import Queue
 from dualkv.core.mirror import commands_item
 from dualkv.errors import ConnectionLost
 from dualkv.net.lane import LaneState
-from dualkv.net.waiting import PositionedCall
+from dualkv.net.waiting import Call, PositionedCall
 from dualkv.resp.encode import command, pack
 from dualkv.resp.replies import elements_of, is_error
 
@@ -118,9 +118,14 @@ class Copier:
         self.wake()
 
     @property
+    def _reaches_both(self) -> bool:
+        """Whether both stores answer, as far as anybody knows."""
+        return self._writer.lane.state is LaneState.UP and self._stream.gate.answers
+
+    @property
     def is_at_work(self) -> bool:
         """Whether anything is dirty that it would copy, and can."""
-        if self._writer.lane.state is not LaneState.UP or not self._stream.gate.answers:
+        if not self._reaches_both:
             return False
         dirty = self._dirty
         waits = bool(dirty) if self.is_repairing else dirty.has_urgent
@@ -176,7 +181,7 @@ class Copier:
 
     def _can_copy(self) -> bool:
         """Whether the primary can be read and the secondary takes what comes of it."""
-        if self._writer.lane.state is not LaneState.UP or not self._stream.gate.answers:
+        if not self._reaches_both:
             return False
         books = self._writer.metrics.queues[Queue.COPY].ledger
         return (
@@ -285,8 +290,17 @@ class Copier:
             for job in jobs:
                 self._stream.under_way.discard(job.key)
 
-    def count_own(self) -> None:
-        """Take note that something was submitted on the lane for the sake of copies."""
+    def submit(self, db: int, wire: bytes, call: Call) -> None:
+        """Send on the lane, in a database, what is asked for the sake of copies.
+
+        Raises:
+            ConnectionLost: The primary cannot be reached; nothing was sent.
+        """
+        lane = self._writer.lane
+        if lane.state is not LaneState.UP:
+            raise ConnectionLost("the primary cannot be reached")
+        lane.dbs.add(db)
+        lane.submit(wire, call, Context(db=db))
         self._submissions += 1
 
     def _is_busy(self) -> bool:
@@ -299,9 +313,6 @@ class Copier:
     async def _read(self, db: int, jobs: Sequence[_Job]) -> None:
         """Read what the copies want next, in one piece."""
         await self._writer.wait_free([job.key[1] for job in jobs])
-        lane = self._writer.lane
-        if lane.state is not LaneState.UP:
-            raise ConnectionLost("the primary cannot be reached")
         wire: list[bytes] = []
         shapes: list[tuple[int, bool]] = []  # how many reads, and whether in a transaction
         for job in jobs:
@@ -324,9 +335,7 @@ class Copier:
         self._bytes += size
         try:
             call = PositionedCall(sum(count + (2 if in_one else 0) for count, in_one in shapes), take)
-            lane.dbs.add(db)
-            lane.submit(b"".join(wire), call, Context(db=db))
-            self.count_own()
+            self.submit(db, b"".join(wire), call)
             await call.wait()
         finally:
             self._bytes -= size

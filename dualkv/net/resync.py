@@ -138,13 +138,8 @@ class Resync:
         self._save(force=True)
 
     async def _ask(self, db: int, *requests: bytes) -> list[bytes]:
-        lane = self._writer.lane
-        if lane.state is not LaneState.UP:
-            raise ConnectionLost("the primary cannot be reached")
         call = Call(len(requests))
-        lane.dbs.add(db)
-        lane.submit(b"".join(requests), call, Context(db=db))
-        self._copier.count_own()
+        self._copier.submit(db, b"".join(requests), call)
         return await call.wait()
 
     async def _count_keys(self) -> dict[int, int]:
@@ -248,7 +243,7 @@ class Resync:
 
     async def _remove_missing(self, db: int, keys: Sequence[bytes]) -> None:
         """Remove those keys from the secondary that the primary has not, at that position."""
-        lane, stream = self._writer.lane, self._stream
+        stream = self._stream
         await self._writer.wait_free(keys)
 
         def take(frames: list[bytes], now: float) -> None:
@@ -257,12 +252,8 @@ class Resync:
                     self.progress.keys_removed += 1
                     stream.offer([commands_item(Queue.COPY, [Command((b"DEL", key))], now, Context(db=db))])
 
-        if lane.state is not LaneState.UP:
-            raise ConnectionLost("the primary cannot be reached")
         call = PositionedCall(len(keys), take)
-        lane.dbs.add(db)
-        lane.submit(b"".join(command("EXISTS", key) for key in keys), call, Context(db=db))
-        self._copier.count_own()
+        self._copier.submit(db, b"".join(command("EXISTS", key) for key in keys), call)
         await call.wait()
 
     # --- telling
