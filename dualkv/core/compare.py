@@ -14,42 +14,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-import attrs
 import hiredis
 
 from dualkv.commands.table import CommandSpec
+from dualkv.core.divergence import DivergenceKind
 from dualkv.resp.replies import value_of
 
-__all__ = ["Comparator", "Divergence", "DivergenceKind", "comparator_for", "compare"]
-
-MAX_REPORTED_BYTES: Final = 256
-"""Values in reports are cut to this."""
-
-
-class DivergenceKind(enum.StrEnum):
-    """How two replies differ."""
-
-    MIGRATION_GAP = "migration_gap"
-    """Only the primary has the data: expected before it is copied."""
-    DATA_MISMATCH = "data_mismatch"
-    EXTRA_DATA = "extra_data"
-    """Only the secondary has the data."""
-
-
-@attrs.frozen
-class Divergence:
-    """A confirmed difference between the stores."""
-
-    command: str
-    kind: DivergenceKind
-    key: bytes
-    """The first argument of the read."""
-    expected: bytes = attrs.field(repr=False)
-    """What the primary answered, cut."""
-    actual: bytes = attrs.field(repr=False)
-    """What the secondary answered, cut."""
-    time_seconds: float = 0.0
-    """When, as Unix time."""
+__all__ = ["Comparator", "comparator_for", "compare"]
 
 
 class Comparator(enum.Enum):

@@ -13,7 +13,8 @@ from typing import Final, Protocol
 
 import trio
 
-from dualkv.core.compare import MAX_REPORTED_BYTES, Divergence, DivergenceKind, compare
+from dualkv.core.compare import compare
+from dualkv.core.divergence import MAX_REPORTED_BYTES, Divergence, DivergenceKind
 from dualkv.core.mirror import StreamItem
 from dualkv.observe.metrics import ProxyMetrics
 from dualkv.observe.reports import DivergenceReports

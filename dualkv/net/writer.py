@@ -23,10 +23,10 @@ from dualkv.commands.classify import CommandCategory, classify_command
 from dualkv.commands.keys import keys_of
 from dualkv.config import ProxyConfig
 from dualkv.core.auth import users_from
-from dualkv.core.compare import DivergenceKind
 from dualkv.core.context import Context
 from dualkv.core.dialect import LEARNING, learn
 from dualkv.core.dirty import DirtyKeys, DirtyReason, Key
+from dualkv.core.divergence import DivergenceKind
 from dualkv.core.fence import KeyFence
 from dualkv.core.first_contact import FirstContacts
 from dualkv.core.identity import INTRODUCTION, Identity, identify

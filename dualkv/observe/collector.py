@@ -18,8 +18,8 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from dualkv.commands.table import COMMANDS
-from dualkv.core.compare import DivergenceKind
 from dualkv.core.dirty import DirtyReason
+from dualkv.core.divergence import DivergenceKind
 from dualkv.core.gate import GateState
 from dualkv.core.ledger import DropReason, Queue
 from dualkv.observe.metrics import DURATION_BUCKETS_SECONDS, ProxyMetrics

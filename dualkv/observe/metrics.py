@@ -14,8 +14,8 @@ from typing import Final
 import attrs
 
 from dualkv.commands.table import COMMANDS
-from dualkv.core.compare import DivergenceKind
 from dualkv.core.dirty import DirtyKeys
+from dualkv.core.divergence import DivergenceKind
 from dualkv.core.gate import Gate
 from dualkv.core.ledger import Ledger, Queue
 from dualkv.core.progress import ResyncProgress

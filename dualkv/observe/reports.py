@@ -9,7 +9,7 @@ from typing import Final
 import attrs
 
 from dualkv.commands.table import CommandSpec
-from dualkv.core.compare import Divergence, DivergenceKind
+from dualkv.core.divergence import Divergence, DivergenceKind
 from dualkv.observe.logs import RateLimit
 from dualkv.observe.metrics import ProxyMetrics
 from dualkv.observe.sentry import SentryReporter

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from dualkv.core.compare import Divergence
+from dualkv.core.divergence import Divergence
 
 if TYPE_CHECKING:
     import sentry_sdk

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dualkv.commands.table import COMMANDS
-from dualkv.core.compare import Comparator, DivergenceKind, comparator_for, compare
+from dualkv.core.compare import Comparator, comparator_for, compare
+from dualkv.core.divergence import DivergenceKind
 from dualkv.core.routing import plan_of
 from dualkv.resp import encode
 from tests.core.building import Word, ask, bulks, double, flat, mapping, members, one, pairs, scored

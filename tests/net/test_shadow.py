@@ -12,7 +12,7 @@ import trio.testing
 
 from dualkv.commands.table import find_command
 from dualkv.config import ProxyConfig, ProxyMode
-from dualkv.core.compare import DivergenceKind
+from dualkv.core.divergence import DivergenceKind
 from dualkv.core.ledger import Queue
 from dualkv.core.mirror import StreamItem
 from dualkv.net.shadow import CONFIRM_AFTER_SECONDS, MAX_SUSPICIONS, ShadowReader

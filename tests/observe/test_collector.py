@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from dualkv.commands.table import find_command
-from dualkv.core.compare import DivergenceKind
+from dualkv.core.divergence import DivergenceKind
 from dualkv.core.ledger import DropReason, Queue
 from dualkv.observe.collector import MetricsCollector
 from dualkv.observe.metrics import DURATION_BUCKETS_SECONDS, ProxyMetrics, bucket_of
