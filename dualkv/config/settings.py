@@ -256,6 +256,51 @@ class ProxyConfig:
     )
     journal_bytes: int = _setting("256MiB", values.size, "Most that they may take there.")
 
+    divergence_ring: int = _setting(
+        "1000", values.positive_count, "Divergences that are remembered, for HTTP and `dualkv divergences`."
+    )
+    divergence_log: str = _setting(
+        "",
+        values.divergence_log,
+        "A file for divergences: JSON lines (.jsonl) or SQLite (.sqlite, .db); empty: none.",
+    )
+    divergence_log_bytes: int = _setting(
+        "64MiB", values.size, "What it may take; then its oldest divergences make room."
+    )
+    show_values: bool = _setting(
+        "false",
+        values.boolean,
+        "Whether values are shown there, by HTTP and by `dualkv divergences`; else their hash and length.",
+    )
+    coverage_delimiter: str = _setting(
+        ":", str, "What ends the prefix by which keys are counted; empty: all keys are one prefix."
+    )
+    coverage_prefixes: int = _setting(
+        "1000", values.positive_count, "Prefixes that are told apart; the others are counted together."
+    )
+    ready_min_reads: int = _setting(
+        "1000", values.count, "Ready: so many reads of each prefix have been compared, at least."
+    )
+    ready_max_divergences: int = _setting(
+        "0", values.count, "Ready: in `ready_window` there were at most so many divergences but gaps."
+    )
+    ready_max_gaps: int = _setting(
+        "0", values.count, "Ready: in `ready_window` there were at most so many migration gaps."
+    )
+    ready_max_stream_age_seconds: float = _setting(
+        "1s",
+        values.positive_duration,
+        "Ready: what waits for the secondary has waited at most so long.",
+        name="ready_max_stream_age",
+    )
+    ready_max_dirty_keys: int = _setting("0", values.count, "Ready: at most so many keys are dirty.")
+    ready_window_seconds: float = _setting(
+        "10m",
+        values.positive_duration,
+        "How long divergences keep it from being ready.",
+        name="ready_window",
+    )
+
     sentry_dsn: str = _setting("", str, "Where divergences are reported; empty: nowhere.", secret=True)
     sentry_env: str = _setting("", str, "Sentry's environment.")
     sentry_sample: float = _setting("1.0", values.fraction, "Share of events sent to Sentry.")

@@ -12,9 +12,11 @@ from typing import Final
 from dualkv.errors import ConfigError
 
 __all__ = [
+    "DATABASE_SUFFIXES",
     "auth",
     "boolean",
     "count",
+    "divergence_log",
     "duration",
     "fraction",
     "fsync",
@@ -70,6 +72,17 @@ auth = one_of("configured", "pass-through", "none")
 
 fsync = one_of("never", "interval", "always")
 """When something is forced to the disk."""
+
+
+DATABASE_SUFFIXES: Final = (".sqlite", ".db")
+"""Files with these are SQLite databases."""
+
+
+def divergence_log(text: str) -> str:
+    """Return the path of a file whose name tells its format: ``.jsonl``, ``.sqlite``, ``.db``; or nothing."""
+    if text and not text.endswith((".jsonl", *DATABASE_SUFFIXES)):
+        raise ConfigError(f"{text!r} does not end in .jsonl (JSON lines), .sqlite or .db (SQLite)")
+    return text
 
 
 def boolean(text: str) -> bool:

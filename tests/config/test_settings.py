@@ -83,6 +83,17 @@ WRONG_VALUES = {
     "backfill": "maybe",
     "copy_bytes": "lots",
     "auth": "sometimes",
+    "divergence_ring": "0",
+    "divergence_log": "divergences.txt",
+    "divergence_log_bytes": "0",
+    "show_values": "yes",
+    "coverage_prefixes": "0",
+    "ready_min_reads": "-1",
+    "ready_max_divergences": "none",
+    "ready_max_gaps": "-1",
+    "ready_max_stream_age": "0",
+    "ready_max_dirty_keys": "-1",
+    "ready_window": "0",
     "max_clients": "0",
     "client_outstanding": "0",
     "client_output_bytes": "lots",
@@ -97,7 +108,7 @@ WRONG_VALUES = {
 
 ANY_TEXT = {
     "primary_password", "secondary_password", "client_password", "users", "journal_dir",
-    "sentry_dsn", "sentry_env",
+    "sentry_dsn", "sentry_env", "coverage_delimiter",
 }  # fmt: skip
 
 
