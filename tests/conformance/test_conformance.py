@@ -12,7 +12,7 @@ from dualkv.core.routing import Route, plan_for
 from tests.conformance.compare import executed, told
 from tests.conformance.corpus import FILES, left_out, load
 from tests.conformance.masks import REFUSED
-from tests.conformance.stage import DIRECTLY, Servers, compare, record_directly
+from tests.conformance.stage import Servers, compare, record_directly
 from tests.conformance.talk import Variant, suits, variants_of
 
 REDIS_7_0 = {spec.name: spec for spec in COMMANDS if spec.in_redis_7_0}
@@ -62,10 +62,8 @@ def test_every_command_is_covered_or_left_out_with_a_reason(servers: Servers, su
     assert sorted(set(reasons) - set(REDIS_7_0)) == []
 
 
-def test_what_dualkv_refuses_is_listed_with_a_reason(through: str) -> None:
+def test_what_dualkv_refuses_is_listed_with_a_reason() -> None:
     """Every command of Redis 7.0 that dualkv does not pass on stands in the list, and no other."""
-    if through == DIRECTLY:
-        pytest.skip("this is about dualkv, which is left out")
     refused = {
         name
         for name, spec in REDIS_7_0.items()

@@ -17,7 +17,7 @@ from dualkv.core.effects.model import Command, Effects
 from dualkv.resp.replies import is_error
 from dualkv.servers import EmbeddedServer
 from tests.support.copies import Store, copy_key, execute, state_of_key
-from tests.support.servers import available_binaries
+from tests.support.servers import Since, available_binaries
 
 pytestmark = pytest.mark.e2e
 
@@ -29,15 +29,51 @@ LATER_MS: Final = 4_000_000_000_000
 Stores = tuple[Store, Store]
 
 
+ALWAYS: Final = Since(redis="6.2", valkey="7.2")
+ENTRIES_READ: Final = Since(redis="7.0", valkey="7.2")
+FIELD_EXPIRY: Final = Since(redis="7.4", valkey="9.0")
+FIELDS_AT_ONCE: Final = Since(redis="8.0", valkey="9.0")
+VECTOR_SETS: Final = Since(redis="8.0")
+REFERENCES: Final = Since(redis="8.2")
+KEYS_AT_ONCE: Final = Since(redis="8.4", valkey="9.1")
+
+Named = tuple[str, Path]
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Copy between Debian's Redis and Valkey in every direction; `make matrix`: between all at hand."""
-    binaries = available_binaries()
+    """Copy between Debian's Redis and Valkey in every direction; `make matrix`: between all at hand.
+
+    What needs a source that knows something (`source_knows`) gets just such sources; if none of those to be
+    tested does, others that are at hand.
+    """
+    at_hand = sorted(available_binaries().items())
+    wanted = at_hand
     if metafunc.config.getoption("--pairs") == "default":
-        wanted = ("Redis 7.0", "Valkey")
-        binaries = {name: binary for name, binary in binaries.items() if name.startswith(wanted)}
-    pairs = sorted(product(binaries.items(), repeat=2))
-    names = [f"{one} to {other}" for (one, _), (other, _) in pairs]
-    metafunc.parametrize("stores", pairs, ids=names, indirect=True, scope="module")
+        wanted = [named for named in at_hand if named[0].startswith(("Redis 7.0", "Valkey"))]
+
+    def pairs(since: Since) -> list[tuple[Named, Named]]:
+        sources = [named for named in wanted if since.is_in(named[0])]
+        sources = sources or [named for named in at_hand if since.is_in(named[0])]
+        return list(product(sources, [*wanted, *(named for named in sources if named not in wanted)]))
+
+    def name(one: Named, other: Named) -> str:
+        return f"{one[0]} to {other[0]}"
+
+    if "effect" in metafunc.fixturenames:
+        rows = [
+            pytest.param(pair, before, effect, id=f"{name(*pair)}-{effect}")
+            for before, effect, since in EFFECTS
+            for pair in pairs(since)
+        ]
+        rows.sort(key=lambda row: str(row.id).partition("-")[0])  # servers are changed as seldom as possible
+        metafunc.parametrize(("stores", "before", "effect"), rows, indirect=["stores"], scope="module")
+    elif "stores" in metafunc.fixturenames:
+        marker = metafunc.definition.get_closest_marker("source_knows")
+        found = pairs(marker.args[0] if marker else ALWAYS) or pairs(ALWAYS)
+        names = [name(*pair) for pair in found]
+        metafunc.parametrize("stores", found, ids=names, indirect=True, scope="module")
+    else:
+        metafunc.parametrize("named", at_hand, ids=[version for version, _ in at_hand], scope="module")
 
 
 @pytest.fixture(name="servers", scope="module")
@@ -64,10 +100,11 @@ def _stores(servers: Callable[[Path], EmbeddedServer], request: pytest.FixtureRe
 
 
 @pytest.fixture(autouse=True)
-def _emptied(stores: Stores) -> None:
+def _emptied(request: pytest.FixtureRequest) -> None:
     """Let each test begin with nothing."""
-    for store in stores:
-        store.ask("FLUSHALL")
+    if "stores" in request.fixturenames:
+        for store in request.getfixturevalue("stores"):
+            store.ask("FLUSHALL")
 
 
 # --- what there is to copy
@@ -226,12 +263,11 @@ def test_a_key_that_is_no_more_is_removed(stores: Stores, with_dump: bool) -> No
     assert target.ask("DBSIZE") == 0
 
 
+@pytest.mark.source_knows(FIELD_EXPIRY)
 @pytest.mark.parametrize("with_dump", [True, False], ids=["by dump", "by type"])
 def test_fields_expire_where_both_stores_can_tell_when(stores: Stores, with_dump: bool) -> None:
     """Else the values are copied, and the copy says what is lost."""
     source, target = stores
-    if not source.dialect.has("HPEXPIREAT"):
-        pytest.skip("no field expiry in the source")
     for key, fields in (("short", 6), ("long", 2500)):
         source.ask("HSET", key, *range(2 * fields))
         source.ask("HPEXPIREAT", key, LATER_MS, "FIELDS", 2, 0, 4)
@@ -244,17 +280,22 @@ def test_fields_expire_where_both_stores_can_tell_when(stores: Stores, with_dump
     check_equal(source, target)
 
 
+VECTOR: Final = ("VADD", "v", "VALUES", 3, 1, 2, 3, "e")
+
+
+@pytest.mark.source_knows(VECTOR_SETS)
 def test_vector_sets_are_copied_between_stores_that_have_them(stores: Stores) -> None:
-    """Elsewhere the key is removed, and the copy says so."""
+    """Elsewhere the key is removed, and the copy says so; where none can be made, nothing is lost."""
     source, target = stores
-    if not source.dialect.has("VADD"):
-        pytest.skip("no vector sets in the source")
-    source.ask("VADD", "v", "VALUES", 3, 1, 2, 3, "e")
+    is_made = not is_error(source.call(*VECTOR))
     target.ask("SET", "v", "old")
 
     lost = copy_key(source, target, b"v")
 
-    if target.dialect.has("VADD"):
+    assert is_made == source.dialect.has("VADD")
+    if not is_made:
+        assert (lost, target.ask("EXISTS", "v")) == (set(), 0)
+    elif target.dialect.has("VADD"):
         assert (lost, target.ask("VCARD", "v")) == (set(), 1)
     else:
         assert (lost, target.ask("EXISTS", "v")) == ({"vectorset"}, 0)
@@ -334,11 +375,10 @@ def test_chunks_beside_live_writes_end_equal(
         check_equal(source, target)
 
 
+@pytest.mark.source_knows(FIELD_EXPIRY)
 def test_fields_in_chunks_keep_their_expiry(stores: Stores) -> None:
     """Fields that expire, do no more, or begin to while the copy is under way."""
     source, target = stores
-    if not source.dialect.has("HPEXPIREAT"):
-        pytest.skip("no field expiry in the source")
     chance = random.Random(5)
     fill(source, b"hash", FILLED)
     source.ask("HPEXPIREAT", "k", LATER_MS, "FIELDS", 1000, *range(1000))
@@ -474,47 +514,45 @@ STREAM: Final = (
     "XGROUP CREATE x g 0",
     "XREADGROUP GROUP g c COUNT 3 STREAMS x >",
 )
-EFFECTS: Final[tuple[tuple[tuple[str, ...], str], ...]] = (
-    (("SET k old",), f"SET k v PXAT {LATER}"),
-    ((f"SET k old PXAT {LATER}",), "SET k v KEEPTTL"),
-    ((f"SET a old PXAT {LATER}",), "MSETEX 2 a 1 b 2 KEEPTTL"),
-    ((), f"MSETEX 2 a 1 b 2 PXAT {LATER}"),
-    (("HSET h f 1",), f"HSETEX h PXAT {LATER} FIELDS 2 f 2 g 3"),
-    (("HSET h f 1",), "HSETEX h KEEPTTL FIELDS 1 f 2"),
-    (("HSET h f 1",), "HSETEX h FIELDS 1 f 2"),
-    (("HSET h f 1",), f"HPEXPIREAT h {LATER} FIELDS 1 f"),
-    (("HSET h f 1",), "HPERSIST h FIELDS 1 f"),
-    (("RPUSH l a b c d",), "LPOP l 3"),
-    (STREAM, "XADD x MAXLEN = 2 6-1 f v"),
-    (STREAM, "XADD x KEEPREF MINID = 3-1 6-1 f v"),
-    (STREAM, "XADD x DELREF MAXLEN = 2 6-1 f v"),
-    (STREAM, "XTRIM x MINID = 3-1 ACKED"),
-    (STREAM, "XDELEX x KEEPREF IDS 2 1-1 5-1"),
-    (STREAM, "XDELEX x DELREF IDS 2 1-1 5-1"),
-    (STREAM, "XACKDEL x g IDS 2 1-1 2-1"),
-    (STREAM, "XGROUP CREATE x h 3-1 ENTRIESREAD 3"),
-    (STREAM, "XGROUP SETID x g 1-1 ENTRIESREAD 1"),
-    (STREAM, "XSETID x 9-1 ENTRIESADDED 20 MAXDELETEDID 7-7"),
-    (("SET a abc", "SET b b"), "BITOP DIFF d a b"),
-    (("SET a abc", "SET b b"), "BITOP XOR d a b"),
-    (("SET a abc", "SET b b"), "COPY a b REPLACE"),
-    (("SADD a x y", "SADD b y z"), "SUNIONSTORE d a b"),
-    (("ZADD z 1 a 2 b 3 c",), "ZREMRANGEBYRANK z 0 1"),
+EFFECTS: Final[tuple[tuple[tuple[str, ...], str, Since], ...]] = (
+    (("SET k old",), f"SET k v PXAT {LATER}", ALWAYS),
+    ((f"SET k old PXAT {LATER}",), "SET k v KEEPTTL", ALWAYS),
+    ((f"SET a old PXAT {LATER}",), "MSETEX 2 a 1 b 2 KEEPTTL", KEYS_AT_ONCE),
+    ((), f"MSETEX 2 a 1 b 2 PXAT {LATER}", KEYS_AT_ONCE),
+    (("HSET h f 1",), f"HSETEX h PXAT {LATER} FIELDS 2 f 2 g 3", FIELDS_AT_ONCE),
+    (("HSET h f 1",), "HSETEX h KEEPTTL FIELDS 1 f 2", FIELDS_AT_ONCE),
+    (("HSET h f 1",), "HSETEX h FIELDS 1 f 2", FIELDS_AT_ONCE),
+    (("HSET h f 1",), f"HPEXPIREAT h {LATER} FIELDS 1 f", FIELD_EXPIRY),
+    (("HSET h f 1",), "HPERSIST h FIELDS 1 f", FIELD_EXPIRY),
+    (("RPUSH l a b c d",), "LPOP l 3", ALWAYS),
+    (STREAM, "XADD x MAXLEN = 2 6-1 f v", ALWAYS),
+    (STREAM, "XADD x KEEPREF MINID = 3-1 6-1 f v", REFERENCES),
+    (STREAM, "XADD x DELREF MAXLEN = 2 6-1 f v", REFERENCES),
+    (STREAM, "XTRIM x MINID = 3-1 ACKED", REFERENCES),
+    (STREAM, "XDELEX x KEEPREF IDS 2 1-1 5-1", REFERENCES),
+    (STREAM, "XDELEX x DELREF IDS 2 1-1 5-1", REFERENCES),
+    (STREAM, "XACKDEL x g IDS 2 1-1 2-1", REFERENCES),
+    (STREAM, "XGROUP CREATE x h 3-1 ENTRIESREAD 3", ENTRIES_READ),
+    (STREAM, "XGROUP SETID x g 1-1 ENTRIESREAD 1", ENTRIES_READ),
+    (STREAM, "XSETID x 9-1 ENTRIESADDED 20 MAXDELETEDID 7-7", ENTRIES_READ),
+    (("SET a abc", "SET b b"), "BITOP DIFF d a b", REFERENCES),
+    (("SET a abc", "SET b b"), "BITOP XOR d a b", ALWAYS),
+    (("SET a abc", "SET b b"), "COPY a b REPLACE", ALWAYS),
+    (("SADD a x y", "SADD b y z"), "SUNIONSTORE d a b", ALWAYS),
+    (("ZADD z 1 a 2 b 3 c",), "ZREMRANGEBYRANK z 0 1", ALWAYS),
 )
-"""What is there before, and an effect."""
+"""What is there before, an effect, and who knows it."""
 
 
-@pytest.mark.parametrize(("before", "effect"), EFFECTS, ids=[effect for _, effect in EFFECTS])
 def test_an_effect_in_other_words_does_the_same(stores: Stores, before: tuple[str, ...], effect: str) -> None:
-    """Every store of the matrix executes what it is told, and ends equal, unless the loss is named."""
+    """Every store executes what it is told, and ends equal, unless the loss is named."""
     source, target = stores
     for words in before:
         source.ask(*words.split())
     for key in source.ask("KEYS", "*"):
         copy_key(source, target, key)
     args = tuple(word.encode() for word in effect.split())
-    if is_error(source.call(*args)):
-        pytest.skip("the source does not know it either")
+    source.ask(*args)
 
     lowered = lower(Effects((Command(args),)), target.dialect)
     execute(target, lowered.effects.commands)
@@ -525,3 +563,22 @@ def test_an_effect_in_other_words_does_the_same(stores: Stores, before: tuple[st
     is_lost = effect.startswith(("HPEXPIREAT", "HSETEX h PXAT")) and not target.dialect.has("HPEXPIREAT")
     assert lost == ({"HPEXPIREAT"} if is_lost else set())
     check_equal(source, target)
+
+
+# --- which sources are tried with what
+
+
+def test_a_version_knows_what_it_is_taken_to_know(
+    servers: Callable[[Path], EmbeddedServer], named: Named
+) -> None:
+    """Nothing is tried with fewer sources than there are: what is not tried is refused."""
+    version, binary = named
+    with Store(servers(binary).port) as store:
+        known = {}
+        for before, effect, since in (*EFFECTS, ((), " ".join(map(str, VECTOR)), VECTOR_SETS)):
+            store.ask("FLUSHALL")
+            for words in before:
+                store.ask(*words.split())
+            known[effect] = (not is_error(store.call(*effect.split())), since.is_in(version))
+
+    assert {effect: facts for effect, facts in known.items() if len(set(facts)) > 1} == {}

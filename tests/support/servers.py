@@ -10,7 +10,7 @@ import attrs
 
 from dualkv.servers import EmbeddedServer, find_server_binary, server_version
 
-__all__ = ["Pair", "available_binaries", "pairs_to_test"]
+__all__ = ["Pair", "Since", "available_binaries", "pairs_to_test"]
 
 
 @attrs.define
@@ -19,6 +19,24 @@ class Pair:
 
     primary: EmbeddedServer
     secondary: EmbeddedServer
+
+
+@attrs.frozen
+class Since:
+    """Which versions know something: those from the named one on, of each product; ``""`` for none."""
+
+    redis: str = ""
+    valkey: str = ""
+
+    def is_in(self, version: str) -> bool:
+        """Return whether a server knows it, by its product and version: ``Redis 7.0.15``."""
+        product, _, number = version.partition(" ")
+        first = {"Redis": self.redis, "Valkey": self.valkey}.get(product, "")
+        return first != "" and _numbers(number) >= _numbers(first)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
 
 
 def available_binaries() -> dict[str, Path]:

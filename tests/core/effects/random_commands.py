@@ -260,18 +260,25 @@ class _Writer:
         return self._random.choice(_CHOICES[kind])
 
 
-def random_commands(seed: int, count: int) -> Iterator[Args]:
+def random_commands(seed: int, count: int, without: frozenset[str] = frozenset()) -> Iterator[Args]:
     """Yield *count* requests or a little more; those between ``MULTI`` and ``EXEC`` belong together.
 
     ``$last`` in them stands for the id of an entry that was added lately.
+
+    Args:
+        seed: The same seed gives the same requests.
+        count: How many.
+        without: Names of commands that are left out.
     """
+    everything = tuple(line for line in _ALL if line.split()[0] not in without)
+    not_blocking = tuple(line for line in _NOT_BLOCKING if line.split()[0] not in without)
     chance = random.Random(seed)
     writer = _Writer(chance)
     done = 0
     while done < count:
         kind = chance.random()
         if kind < _TRANSACTION_SHARE:
-            inside = [writer.command(_ALL) for _ in range(chance.randint(1, 5))]
+            inside = [writer.command(everything) for _ in range(chance.randint(1, 5))]
             yield (b"MULTI",)
             yield from inside
             yield (b"EXEC",)
@@ -279,5 +286,5 @@ def random_commands(seed: int, count: int) -> Iterator[Args]:
         elif kind > 1 - _FLUSH_SHARE:
             yield (b"FLUSHDB",)
         else:
-            yield writer.command(_NOT_BLOCKING)
+            yield writer.command(not_blocking)
             done += 1
