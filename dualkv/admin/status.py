@@ -73,8 +73,8 @@ def convergence(writer: DualWriter) -> dict[str, Any] | None:
             "eta_seconds": None if eta_seconds is None else round(eta_seconds),
         },
         "not_holdable": dict(writer.translator.not_holdable),
-        "journal": attrs.asdict(writer.journal.statistics(), value_serializer=_plain)
-        if writer.journal is not None
+        "journal": attrs.asdict(writer.notes.journal.statistics(), value_serializer=_plain)
+        if writer.notes.journal is not None
         else None,
     }
 

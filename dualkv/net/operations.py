@@ -162,14 +162,14 @@ class ClientOperations:
             block = TransactionBlock(writer, context, _Reply(), plan, transaction, 0, finish, asked)
             own_count = len(transaction.queued) + 2
             wire = b"".join([transaction.wire(), *asked.wires])
-            beside = writer.begin_beside(context, transaction.queued)
+            beside = writer.notes.begin_beside(context.db, transaction.queued)
             try:
                 frames = await self._call(lease, wire, own_count + len(asked.wires))
             except BaseException:
                 writer.lost(context, transaction.queued)
                 raise
             finally:
-                writer.end_beside(beside)
+                writer.notes.end_beside(beside)
             lease.has_watch = False
             if transaction.selects:
                 lease.context = lease.context._replace(db=-1)
@@ -250,7 +250,7 @@ class ClientOperations:
         """Return what the command gets in the end, and mirror that."""
         writer = self._writer
         lease = await writer.leases.take(self._state.context)
-        beside = writer.begin_beside(self._state.context, [(plan, request)])
+        beside = writer.notes.begin_beside(self._state.context.db, [(plan, request)])
         try:
             reply = await self._wait_unblocked(blocked, lease, plan, request)
             self._mirror(plan, request, reply, swaps)
@@ -259,7 +259,7 @@ class ClientOperations:
             self._mark(plan, request, swaps)
             raise
         finally:
-            writer.when_seen(plan, request, partial(writer.end_beside, beside))
+            writer.when_seen(plan, request, partial(writer.notes.end_beside, beside))
 
     async def _try_at_once(self, plan: Plan, request: Request) -> bytes:
         """Return what the command gets without waiting: at a position of the lane, as any other."""
@@ -269,7 +269,7 @@ class ClientOperations:
         writer, context = self._writer, self._state.context
         asked = NOT_ASKED
         if writer.mirrors:
-            writer.note(context.db, [plan], [request])
+            writer.notes.note(context.db, [plan], [request])
             asked = writer.ask(plan, request, context)
         attempt = Attempt(writer, context, plan, request, asked)
         self._lane.submit(b"".join([_MULTI, request.raw, _EXEC, *asked.wires]), attempt, context)

@@ -281,7 +281,7 @@ class Resync:
         self._save()
 
     def _save(self, *, force: bool = False) -> None:
-        journal, now = self._writer.journal, self._writer.clock()
+        journal, now = self._writer.notes.journal, self._writer.clock()
         if journal is None or (now - self._saved_at < _SAVE_SECONDS and not force):
             return
         self._saved_at = now

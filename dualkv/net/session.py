@@ -367,7 +367,7 @@ class ClientSession:
             self._uncork()
         writer, context = self._writer, self._context
         if writer.mirrors:
-            writer.note(context.db, plans, requests)
+            writer.notes.note(context.db, plans, requests)
             if True in [plan.may_ask for plan in plans]:
                 return self._send_asking(requests, plans)
         batch = ClientBatch(writer, context, self, requests, plans)

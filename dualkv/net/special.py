@@ -338,7 +338,7 @@ class SpecialCommands:
         if self._lane.state is not LaneState.UP:
             return self._answer(encode.PRIMARY_UNREACHABLE)
         if self._writer.mirrors:
-            self._writer.note(self._state.db, [plan], [request])
+            self._writer.notes.note(self._state.db, [plan], [request])
         correct = partial(self._corrected, plan, request)
         call = CorrectedCall(self._writer, self._state.context, self._session, request, plan, correct)
         self._session.submit(request.raw, call)

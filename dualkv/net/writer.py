@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -30,7 +28,6 @@ from dualkv.core.divergence import DivergenceKind
 from dualkv.core.fence import KeyFence
 from dualkv.core.first_contact import FirstContacts
 from dualkv.core.identity import INTRODUCTION, Identity, identify
-from dualkv.core.journal import Gap
 from dualkv.core.ledger import Queue
 from dualkv.core.mirror import NOT_DATA, StreamItem, keys_by_db
 from dualkv.core.modes import mode_plan
@@ -41,13 +38,13 @@ from dualkv.core.routing import Plan, Route, plan_of
 from dualkv.core.session import SessionState
 from dualkv.core.translator import NOT_ASKED, Asked, Translation, Translator
 from dualkv.core.vocabulary import Vocabulary
-from dualkv.errors import BackendUnavailable, ConfigError, ConnectionLost, ReplyProtocolError
+from dualkv.errors import BackendUnavailable, ConnectionLost, ReplyProtocolError
 from dualkv.net.backend import RedisBackend
 from dualkv.net.copier import Copier
 from dualkv.net.hub import ReadinessHub
-from dualkv.net.journal import Fsync, Journal
 from dualkv.net.lane import Lane, LaneState
 from dualkv.net.lease import LeasePool
+from dualkv.net.notes import WriteNotes
 from dualkv.net.operations import ClientOperations
 from dualkv.net.pubsub import SubscriptionPool
 from dualkv.net.resync import Resync
@@ -69,10 +66,6 @@ __all__ = ["DualWriter", "open_writer"]
 _INTRODUCTION: Final = tuple(map(pack, INTRODUCTION))
 _SAYS_NOTHING: Final = (b"-ERR\r\n",) * len(LEARNING)
 
-_DIRECTION: Final = "direction"
-"""Under this name the journal keeps who answered."""
-_RECENT: Final = "recent"
-"""Under this one the keys of the last writes: a store may lose them after the next start, too."""
 _TIME_SECONDS: Final = 5.0
 """How often the primary is asked for its time."""
 _SETTLING_SECONDS: Final = 0.05
@@ -111,17 +104,18 @@ class DualWriter:
         self.secondary = self._backend(plan.follows) if plan.follows else None
         self.answering = self.metrics.backends[self.primary.name]
         self.shadows = plan.shadows
-        self.journal: Journal | None = None
         self.mirrors = plan.follows is not None
         """Whether writes go to another store too."""
-        self._noted: dict[int, list[bytes]] = {}
         self.hub = ReadinessHub()
         self.own_context = Context(db=self.primary.options.db)
         """Where dualkv's own requests on the lane are executed."""
         self.vocabulary = Vocabulary()
+        self.dirty = DirtyKeys(config.dirty_keys, config.dirty_bytes)
+        recent = RecentKeys(config.recent_window_seconds)
+        self.notes = WriteNotes(config, recent, self.dirty, clock)
         self.lane = Lane(
             self.primary, self.hub, self.answering.pool, clock, _INTRODUCTION if plan.follows else (),
-            self._primary_connected, self.write_journal,
+            self._primary_connected, self.notes.write,
         )  # fmt: skip
         self.leases = LeasePool(self.primary, self.lane.logins)
         self.fence = KeyFence()
@@ -133,10 +127,8 @@ class DualWriter:
         reports = DivergenceReports(self.metrics, self._sentry, clock)
         self.shadow_reader = ShadowReader(self.metrics, reports, self._reread, clock, self._on_difference)
         self.time = PrimaryTime((time.time() - clock()) * 1000)
-        self.dirty = DirtyKeys(config.dirty_keys, config.dirty_bytes)
         self.translator = Translator(self.time, config.secondary_timeout_seconds, self._is_uncertain)
         self.translator.contacts = FirstContacts(lambda: self.metrics.resync.completed > 0)
-        self.recent = RecentKeys(config.recent_window_seconds)
         self.primary_dialect = learn(_SAYS_NOTHING)
         """What the primary understands; as told by the newest connection."""
         self.primary_identity: Identity | None = None
@@ -147,17 +139,14 @@ class DualWriter:
         if self.secondary is not None:
             self.stream = SecondaryStream(
                 self.secondary, config, self.metrics, clock, self.shadow_reader.compare,
-                self.hub.at_end_of_round, self.report_failure, self.translator, self.dirty, self.recent,
+                self.hub.at_end_of_round, self.report_failure, self.translator, self.dirty, recent,
             )  # fmt: skip
             self.copier = Copier(self, self.stream)
-            self.stream.on_identified = self._remember_process
+            self.stream.on_identified = self.notes.remember_process
             self.resync = Resync(self, self.stream, self.copier, self.metrics.resync)
             self.metrics.dirty, self.metrics.gate = self.dirty, self.stream.gate
             self.metrics.not_holdable = self.translator.not_holdable
-            self.metrics.journal = self._journal_figures
-        self._processes: dict[str, str] = {}
-        self._beside: Counter[Key] = Counter()
-        """Keys of commands that are executed beside the lane now."""
+            self.metrics.journal = self.notes.figures
         self._closing = trio.Event()
 
     def __repr__(self) -> str:
@@ -249,7 +238,7 @@ class DualWriter:
         request = Request(encoded, command(*encoded))
         asked = NOT_ASKED
         if self.mirrors:
-            self.note(context.db, [plan], [request])
+            self.notes.note(context.db, [plan], [request])
             asked = self.ask(plan, request, context)
         call = SingleCall(self, context, plan, request, asked=asked)
         self.lane.submit(b"".join([request.raw, *asked.wires]), call, context)
@@ -300,64 +289,8 @@ class DualWriter:
         self.translator.has_pexpiretime = self.primary_dialect.has("PEXPIRETIME")
         before, self.primary_identity = self.primary_identity, identify(replies[len(LEARNING) :])
         self.stream.came_back(self.primary.name, self.primary_identity.forgotten_since(before))
-        self._remember_process(self.primary.name, self.primary_identity.run_id)
+        self.notes.remember_process(self.primary.name, self.primary_identity.run_id)
         self.stream.wake_copier()
-
-    def note(self, db: int, plans: Sequence[Plan], requests: Sequence[Request]) -> None:
-        """Remember the keys of writes that are about to be sent: the end of a process may lose them."""
-        noted = self._noted.get(db)
-        if noted is None:
-            noted = self._noted[db] = []
-        if False not in [plan.is_set for plan in plans]:  # mostly: one command, or a bulk load
-            noted += [request.args[1] for request in requests]
-            return
-        for plan, request in zip(plans, requests, strict=True):
-            if plan.is_set:
-                noted.append(request.args[1])
-            elif plan.queue is not None:
-                found = keys_of(plan.spec, request.args)
-                if found is not None:
-                    noted += found
-                elif plan.spec.name not in NOT_DATA:
-                    self.recent.note_everything(self.clock())
-                    if self.journal is not None:
-                        self.journal.note_everything()
-
-    def write_journal(self) -> None:
-        """Take down what was noted, on disk if there is a journal: its commands are about to leave."""
-        for db, keys in self._noted.items():
-            if keys:
-                self.recent.note(db, keys, self.clock())
-                if self.journal is not None:
-                    self.journal.note(db, keys)
-                self._noted[db] = []
-        if self.journal is not None:
-            self.journal.write()
-
-    def begin_beside(self, context: Context, commands: Iterable[tuple[Plan, Request]]) -> list[Key]:
-        """Commands are about to be executed on a connection beside the lane, at no known position of it.
-
-        Returns:
-            The keys that they may write, for `end_beside`: until then nothing that depends on them is exact.
-        """
-        keys = [
-            key
-            for plan, request in commands
-            if plan.queue is not None
-            for key in keys_by_db(plan, request.args, context.db) or ()
-        ]
-        self._beside.update(keys)
-        for db, key in keys:  # a cleaning of the journal may have been since they were noted first
-            self._noted.setdefault(db, []).append(key)
-        self.write_journal()
-        return keys
-
-    def end_beside(self, keys: Iterable[Key]) -> None:
-        """What was executed beside the lane has been seen, and all that the lane executed before."""
-        self._beside.subtract(keys)
-        for key in keys:
-            if not self._beside[key]:
-                del self._beside[key]
 
     def when_seen(self, plan: Plan, request: Request, work: Callable[[], None]) -> None:
         """Do *work* once all has been seen that was executed before a command beside the lane.
@@ -378,7 +311,7 @@ class DualWriter:
         """Whether what one of *keys* holds on the secondary may not be what it held on the primary."""
         if self.dirty.needs_resync is not None or self.metrics.resync.phase is Phase.COPYING:
             return True
-        return bool(self._beside) and any(key in self._beside for key in keys)
+        return self.notes.is_beside(keys)
 
     def open_journal(self) -> None:
         """Take the journal's directory, if there is to be one; what an earlier process left is dirty.
@@ -386,64 +319,8 @@ class DualWriter:
         Raises:
             ConfigError: It cannot be used.
         """
-        if not self.config.journal_dir or self.stream is None:
-            return
-        directory = Path(self.config.journal_dir)
-        fsync: Fsync = self.config.journal_fsync  # type: ignore[assignment] # checked by the settings
-        self.journal = Journal(directory, fsync, self.config.journal_bytes, self.clock)
-        recovery = self.journal.open()
-        before = self.journal.load_state(_DIRECTION)
-        if (recovery.keys or recovery.must_resync) and before not in (None, self.primary.name.encode()):
-            self.journal.close()
-            raise ConfigError(
-                f"journal_dir: {directory} holds keys of writes on their way from the other store: the "
-                "values are there. Start once more in the mode before, and let it end in order"
-            )
-        self.journal.save_state(_DIRECTION, self.primary.name.encode())
-        if before == self.primary.name.encode():
-            self.recent.load(self.journal.load_state(_RECENT) or b"", self.clock())
-        self.journal.drop_state(_RECENT)
-        self.stream.mark_keys(recovery.keys, DirtyReason.JOURNAL)
-        for reason in recovery.reasons:
-            self.dirty.require_resync(reason)
-        assert self.resync is not None
-        if not recovery.must_resync:
-            self.resync.resume(self.journal.load_state("resync"))
-
-    def _remember_process(self, store: str, run_id: str) -> None:
-        """Keep which process a store is: at the next start another one may have lost something."""
-        if self.journal is None or not run_id or self._processes.get(store) == run_id:
-            return
-        name = f"process-{'primary' if store == self.config.primary_name else 'secondary'}"
-        if store not in self._processes:  # the first time since the start
-            before = self.journal.load_state(name)
-            if before not in (None, run_id.encode()):
-                self.dirty.require_resync(f"{store} was started anew while dualkv was not running")
-        self._processes[store] = run_id
-        self.journal.save_state(name, run_id.encode())
-
-    def _journal_figures(self) -> tuple[int, int, bool]:
-        """Return the journal's bytes, the disk's refusals, and whether keys are missing in it."""
-        if self.journal is None:
-            return 0, 0, False
-        found = self.journal.statistics()
-        return found.bytes, found.failures, found.is_broken or found.gap is not Gap.NONE
-
-    async def _settled(self) -> None:
-        """Return when all that was noted before is on the secondary, or its keys are dirty."""
-        assert self.stream is not None
-        passed = trio.Event()
-        self.lane.submit_barrier(passed.set)
-        await passed.wait()
-        now = self.clock()
-        while self.stream.oldest_unsettled() <= now:  # noqa: ASYNC110 - it tells nobody
-            await trio.sleep(_SETTLING_SECONDS)
-
-    def _left(self) -> list[tuple[int, bytes]] | None:
-        """Return the keys that may differ now; None: nobody knows which."""
-        if self.dirty.needs_resync is not None:
-            return None
-        return [*self.dirty, *self._beside]
+        if self.stream is not None and self.resync is not None:
+            self.notes.open(self.primary.name, self.stream, self.resync)
 
     async def _keep_time(self) -> None:
         """Ask the primary for its time, now and then."""
@@ -475,7 +352,7 @@ class DualWriter:
         stream = self.stream
         if stream is None:
             return NOT_ASKED
-        self.note(context.db, [plan for plan, _ in queued], [request for _, request in queued])
+        self.notes.note(context.db, [plan for plan, _ in queued], [request for _, request in queued])
         if not stream.gate.is_open or not any(plan.may_ask for plan, _ in queued):
             return NOT_ASKED
         return self.translator.ask_transaction(queued, context.db, self.clock())
@@ -574,8 +451,8 @@ class DualWriter:
                     services.start_soon(self.copier.run)
                     services.start_soon(self.resync.run)
                     services.start_soon(self._keep_time)
-                if self.journal is not None:
-                    services.start_soon(self.journal.run, self._settled, self._left)
+                if self.stream is not None:
+                    services.start_soon(self.notes.run, self.lane, self.stream)
                 async with trio.open_nursery() as draining:
                     if self.stream is not None:
                         draining.start_soon(self.stream.run)
@@ -585,9 +462,7 @@ class DualWriter:
         finally:
             self.leases.close_idle()
             self.hub.close()
-            if self.journal is not None:
-                self.journal.save_state(_RECENT, self.recent.saved(self.clock()))
-                self.journal.finish(self._left())
+            self.notes.close()
 
     async def wait_copied(self) -> None:
         """Return when no key is dirty that can be copied now: the stream holds all there is to say."""
