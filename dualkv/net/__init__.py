@@ -5,7 +5,7 @@
 - `backend`: one backend: its connections, counted and limited
 - `connection`: one connection that is used by one task: send a batch, read the replies
 - `lane`: one connection that many clients share, pipelined
-- `waiting`: what waits on a lane for replies
+- `waiting`, `calls`: what waits on a lane for replies: to clients, and to tasks of dualkv's own
 - `writer`: `DualWriter`, which joins lanes, the secondary stream and the comparing
 - `stream`: the secondary stream: bounded, ordered, sharded, accounted
 - `shadow`: confirms differences by reading again

@@ -26,8 +26,8 @@ from dualkv.core.dirty import DirtyReason, Key
 from dualkv.core.ledger import Queue
 from dualkv.core.mirror import commands_item
 from dualkv.errors import ConnectionLost
+from dualkv.net.calls import Call, PositionedCall
 from dualkv.net.lane import LaneState
-from dualkv.net.waiting import Call, PositionedCall
 from dualkv.resp.encode import command, pack
 from dualkv.resp.replies import elements_of, is_error
 

@@ -28,9 +28,10 @@ from dualkv.core.session import SessionState
 from dualkv.core.transaction import Transaction
 from dualkv.core.translator import NOT_ASKED, Translation
 from dualkv.errors import BackendUnavailable, ConnectionLost, LoginRefused
+from dualkv.net.calls import Attempt, Call
 from dualkv.net.lane import LaneState
 from dualkv.net.lease import Lease
-from dualkv.net.waiting import Attempt, Call, TransactionBlock
+from dualkv.net.waiting import TransactionBlock
 from dualkv.resp import encode
 from dualkv.resp.encode import command
 from dualkv.resp.integers import parse_integer

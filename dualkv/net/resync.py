@@ -23,9 +23,9 @@ from dualkv.core.ledger import Queue
 from dualkv.core.mirror import commands_item
 from dualkv.core.progress import Phase, ResyncProgress
 from dualkv.errors import BackendUnavailable, ConnectionLost, ReplyProtocolError
+from dualkv.net.calls import Call, PositionedCall
 from dualkv.net.connection import Connection
 from dualkv.net.lane import LaneState
-from dualkv.net.waiting import Call, PositionedCall
 from dualkv.observe.logs import RateLimit
 from dualkv.resp.encode import command
 from dualkv.resp.replies import is_error, value_of

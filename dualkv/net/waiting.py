@@ -1,4 +1,4 @@
-"""What waits on a lane for replies.
+"""What waits on a lane for replies to clients.
 
 A reply is the moment at which everything happens, in one synchronous step: the bytes go to the client, a
 write enters the secondary stream, a read becomes a shadow read with the reply to expect.
@@ -9,15 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
-import trio
-
 from dualkv.core.context import Context
 from dualkv.core.ledger import Queue
 from dualkv.core.mirror import StreamItem, in_one_piece
 from dualkv.core.routing import Plan
 from dualkv.core.transaction import Transaction
 from dualkv.core.translator import NOT_ASKED, Asked
-from dualkv.errors import ConnectionLost
 from dualkv.observe.metrics import bucket_of
 from dualkv.resp.encode import OUTCOME_UNKNOWN, array
 from dualkv.resp.replies import elements_of, is_error, is_null
@@ -28,13 +25,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AskingBatch",
-    "Attempt",
-    "Call",
     "ClientBatch",
     "CorrectedCall",
-    "PositionedCall",
     "Receiver",
-    "SingleCall",
+    "Timed",
     "TransactionBlock",
 ]
 
@@ -49,7 +43,7 @@ class Receiver(Protocol):
         """Replies to *count* requests, joined (and what follows them in the order)."""
 
 
-class _Timed:
+class Timed:
     """Books the replies of requests that left together."""
 
     __slots__ = ("_attempt", "_context", "_sent_at", "_writer")
@@ -88,7 +82,7 @@ class _Timed:
             )
 
 
-class ClientBatch(_Timed):
+class ClientBatch(Timed):
     """Ordinary commands of one client that left together."""
 
     __slots__ = ("_plans", "_receiver", "_requests", "missing", "trailer")
@@ -268,7 +262,7 @@ class CorrectedCall(ClientBatch):
         super().on_replies([self._correct(frames[0])], now)
 
 
-class TransactionBlock(_Timed):
+class TransactionBlock(Timed):
     """A client's MULTI … EXEC, sent as one block. The client sees the reply of EXEC only.
 
     Args:
@@ -375,149 +369,3 @@ class TransactionBlock(_Timed):
 
 
 EXEC_REQUEST: Final = Request((b"EXEC",), b"")
-
-
-class Call:
-    """Requests of dualkv's own; a task waits for their replies."""
-
-    __slots__ = ("_done", "_frames", "missing")
-
-    def __init__(self, missing: int = 1) -> None:
-        self.missing = missing
-        self._frames: list[bytes] = []
-        self._done = trio.Event()
-
-    def on_replies(self, frames: list[bytes], now: float) -> None:  # noqa: ARG002 - as `Waiting`
-        """Take replies; wake the task when all are there."""
-        self._frames += frames
-        self.missing -= len(frames)
-        if not self.missing:
-            self._done.set()
-
-    def on_lost(self) -> None:
-        """Wake the task."""
-        self._done.set()
-
-    async def wait(self) -> list[bytes]:
-        """Return the raw replies.
-
-        Raises:
-            ConnectionLost: The lane broke: the outcome is unknown.
-        """
-        await self._done.wait()
-        if self.missing:
-            raise ConnectionLost("the lane to the primary was lost: the outcome is unknown")
-        return self._frames
-
-
-class PositionedCall(Call):
-    """Requests of one piece, whose replies mean something at their position.
-
-    Args:
-        missing: How many there are.
-        take: Called with all replies, at the position of the last one; what it raises reaches the task.
-    """
-
-    __slots__ = ("_error", "_take")
-
-    def __init__(self, missing: int, take: Callable[[list[bytes], float], None]) -> None:
-        super().__init__(missing)
-        self._take = take
-        self._error: Exception | None = None
-
-    def on_replies(self, frames: list[bytes], now: float) -> None:
-        """Take replies; when all are there, that is the position."""
-        self.missing -= len(frames)
-        self._frames += frames
-        if self.missing:
-            return
-        try:
-            self._take(self._frames, now)
-        except Exception as error:  # noqa: BLE001 - it is the task's, not the lane's
-            self._error = error
-        self._done.set()
-
-    async def wait(self) -> list[bytes]:
-        """Return the raw replies; raises as `Call.wait` does."""
-        frames = await super().wait()
-        if self._error is not None:
-            raise self._error
-        return frames
-
-
-class SingleCall(_Timed):
-    """One command whose reply a task waits for."""
-
-    __slots__ = ("_arrived", "_asked", "_done", "_frame", "_plan", "missing", "request")
-
-    def __init__(
-        self,
-        writer: DualWriter,
-        context: Context,
-        plan: Plan,
-        request: Request,
-        attempt: int = 0,
-        asked: Asked = NOT_ASKED,
-    ) -> None:
-        super().__init__(writer, context, attempt)
-        self._plan = plan
-        self.request = request
-        self._asked = asked
-        self._arrived: list[bytes] = []
-        self._done = trio.Event()
-        self._frame: bytes | None = None
-        self.missing = 1 + len(asked.wires)
-
-    def on_replies(self, frames: list[bytes], now: float) -> None:
-        """Book the reply, once all answers are there too, and wake the task."""
-        self.missing -= len(frames)
-        self._arrived += frames
-        if not self.missing:
-            self._frame, *answers = self._arrived
-            self._book(self._plan, self.request, self._frame, now, self._asked, answers)
-            self._done.set()
-
-    def on_lost(self) -> None:
-        """Wake the task without a reply."""
-        self._writer.metrics.primary_outcomes_unknown += 1
-        self._writer.lost(self._context, [(self._plan, self.request)])
-        self._done.set()
-
-    async def wait_reply(self) -> bytes:
-        """Return the raw reply.
-
-        Raises:
-            ConnectionLost: The lane broke: the outcome is unknown.
-        """
-        await self._done.wait()
-        if self._frame is None:
-            raise ConnectionLost("the lane to the primary was lost: the outcome is unknown")
-        return self._frame
-
-
-class Attempt(SingleCall):
-    """A blocking command in a transaction of its own, where nothing blocks; a task waits for its reply."""
-
-    __slots__ = ()
-
-    def __init__(
-        self, writer: DualWriter, context: Context, plan: Plan, request: Request, asked: Asked
-    ) -> None:
-        super().__init__(writer, context, plan, request, asked=asked)
-        self.missing += 2
-
-    def on_replies(self, frames: list[bytes], now: float) -> None:
-        """Unwrap the reply; what got nothing was no command yet."""
-        self.missing -= len(frames)
-        self._arrived += frames
-        if self.missing:
-            return
-        _, queued, result, *answers = self._arrived
-        self._frame = queued if is_error(queued) else result if is_error(result) else elements_of(result)[0]
-        if not is_null(self._frame):
-            self._book(self._plan, self.request, self._frame, now, self._asked, answers)
-        elif self._plan.spec.name == "XREADGROUP" and self._writer.mirrors:  # its consumer exists from now on
-            self._writer.mirror(
-                self._plan, self.request, self._frame, now, self._context, self._asked, answers
-            )
-        self._done.set()

@@ -40,6 +40,7 @@ from dualkv.core.translator import NOT_ASKED, Asked, Translation, Translator
 from dualkv.core.vocabulary import Vocabulary
 from dualkv.errors import BackendUnavailable, ConnectionLost, ReplyProtocolError
 from dualkv.net.backend import RedisBackend
+from dualkv.net.calls import PositionedCall, SingleCall
 from dualkv.net.copier import Copier
 from dualkv.net.hub import ReadinessHub
 from dualkv.net.lane import Lane, LaneState
@@ -50,7 +51,6 @@ from dualkv.net.pubsub import SubscriptionPool
 from dualkv.net.resync import Resync
 from dualkv.net.shadow import ShadowReader
 from dualkv.net.stream import SecondaryStream
-from dualkv.net.waiting import PositionedCall, SingleCall
 from dualkv.observe.metrics import CommandCounters, ProxyMetrics
 from dualkv.observe.reports import DivergenceReports
 from dualkv.observe.sentry import SentryReporter
