@@ -94,9 +94,10 @@ class ProxyServer:
         """Open the ports, if that has not been done; `listen_and_serve` closes them.
 
         Raises:
-            ConfigError: An address cannot be listened on, or the journal's directory not be used.
+            ConfigError: An address cannot be listened on, or a file or directory not be used.
         """
         if not self._listeners:
+            self.writer.findings.open_log()
             self.writer.open_journal()
             self._listeners = await open_listeners(*self.config.listen)
         if not self._http_listeners and self.config.metrics is not None:

@@ -17,6 +17,8 @@ from typing import Final
 
 import attrs
 
+from dualkv.core.printable import text_of
+
 __all__ = ["OTHER", "Coverage", "Outcome", "PrefixCoverage", "shown_prefix"]
 
 _GATHERED: Final = 512
@@ -65,12 +67,7 @@ def shown_prefix(prefix: bytes) -> str:
     """Return a prefix as a person reads it."""
     if prefix == OTHER:
         return "(other)"
-    return _printable(prefix) if prefix else "(none)"
-
-
-def _printable(data: bytes) -> str:
-    text = data.decode(errors="backslashreplace")
-    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
+    return text_of(prefix) if prefix else "(none)"
 
 
 class Coverage:
@@ -97,8 +94,10 @@ class Coverage:
         return key[: key.find(delimiter) + len(delimiter)] if delimiter in key else b""
 
     def group_of(self, key: bytes) -> bytes:
-        """Return under which prefix a key is counted: its own, or `OTHER`."""
+        """Return under which prefix a key is counted from now on: its own, or `OTHER`."""
         prefix = self.prefix_of(key)
+        if prefix not in self._prefixes:
+            self._learn(prefix)
         return prefix if prefix in self._prefixes else OTHER
 
     # --- counting

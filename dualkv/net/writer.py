@@ -42,6 +42,7 @@ from dualkv.errors import BackendUnavailable, ConnectionLost, ReplyProtocolError
 from dualkv.net.backend import RedisBackend
 from dualkv.net.calls import PositionedCall, SingleCall
 from dualkv.net.copier import Copier
+from dualkv.net.divergence_log import DivergenceLogWriter
 from dualkv.net.hub import ReadinessHub
 from dualkv.net.lane import Lane, LaneState
 from dualkv.net.lease import LeasePool
@@ -51,6 +52,7 @@ from dualkv.net.pubsub import SubscriptionPool
 from dualkv.net.resync import Resync
 from dualkv.net.shadow import ShadowReader
 from dualkv.net.stream import SecondaryStream
+from dualkv.observe.findings import Findings
 from dualkv.observe.metrics import CommandCounters, ProxyMetrics
 from dualkv.observe.reports import DivergenceReports
 from dualkv.observe.sentry import SentryReporter
@@ -99,6 +101,7 @@ class DualWriter:
         self.config = config
         self.clock = clock
         self.metrics = metrics or ProxyMetrics(config.primary_name, config.secondary_name)
+        self.findings = self.metrics.findings = Findings(config, clock, time.time())
         plan = mode_plan(config.mode)
         self.primary = self._backend(plan.answers)
         self.secondary = self._backend(plan.follows) if plan.follows else None
@@ -447,6 +450,8 @@ class DualWriter:
                 services.start_soon(self.lane.run)
                 services.start_soon(self.subscriptions.run)
                 services.start_soon(self.shadow_reader.run)
+                if self.findings.log is not None:
+                    services.start_soon(DivergenceLogWriter(self.findings.log, self.clock).run)
                 if self.copier is not None and self.resync is not None:
                     services.start_soon(self.copier.run)
                     services.start_soon(self.resync.run)
@@ -494,6 +499,7 @@ async def open_writer(
 ) -> AsyncIterator[DualWriter]:
     """Run a `DualWriter` for the block; at its end, what is queued is drained to the secondary."""
     writer = DualWriter(config, metrics, sentry)
+    writer.findings.open_log()
     writer.open_journal()
     async with trio.open_nursery() as nursery:
         await nursery.start(writer.run)

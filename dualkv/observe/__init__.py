@@ -2,6 +2,8 @@
 
 - `metrics`: plain counters, moved on the hot path
 - `collector`: the counters as Prometheus families, made when somebody scrapes
+- `findings`: what comparing has found: the last divergences, coverage
+- `divergence_log`: the file of divergences
 - `logs`: JSON lines, and a limit for lines that would repeat
 - `reports`: confirmed divergences, to all of these
 - `sentry`: divergences and exceptions to Sentry

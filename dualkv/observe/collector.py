@@ -22,6 +22,7 @@ from dualkv.core.dirty import DirtyReason
 from dualkv.core.divergence import DivergenceKind
 from dualkv.core.gate import GateState
 from dualkv.core.ledger import DropReason, Queue
+from dualkv.observe.divergence_log import DROP_REASONS
 from dualkv.observe.metrics import DURATION_BUCKETS_SECONDS, ProxyMetrics
 
 __all__ = ["FAMILIES", "Family", "MetricsCollector"]
@@ -205,6 +206,12 @@ def _stream_gate(metrics: ProxyMetrics, family: _MetricFamily) -> None:
         _add(family, (state.value,), int(metrics.gate is not None and metrics.gate.state is state))
 
 
+def _log_drops(metrics: ProxyMetrics, family: _MetricFamily) -> None:
+    log = metrics.findings.log
+    for reason in DROP_REASONS:
+        _add(family, (reason,), 0 if log is None else log.dropped[reason])
+
+
 def _pubsub_divergences(metrics: ProxyMetrics, family: _MetricFamily) -> None:
     for kind in DivergenceKind:
         _add(family, (kind.value,), metrics.pubsub_divergences[kind])
@@ -361,6 +368,16 @@ FAMILIES: Final = (
         "Confirmed differences where only the primary has the data.",
         ("command",),
         _migration_gaps,
+    ),
+    Family(
+        "divergence_log_written",
+        _C,
+        "Divergences that are in the file of `divergence_log`.",
+        (),
+        _single(lambda m: 0 if m.findings.log is None else m.findings.log.written),
+    ),
+    Family(
+        "divergence_log_dropped", _C, "Divergences that are not in it, by reason.", ("reason",), _log_drops
     ),
     Family("active_connections", _G, "Clients connected.", (), _single(lambda m: m.active_connections)),
     Family(

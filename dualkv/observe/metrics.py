@@ -14,11 +14,13 @@ from typing import Final
 import attrs
 
 from dualkv.commands.table import COMMANDS
+from dualkv.config import ProxyConfig
 from dualkv.core.dirty import DirtyKeys
 from dualkv.core.divergence import DivergenceKind
 from dualkv.core.gate import Gate
 from dualkv.core.ledger import Ledger, Queue
 from dualkv.core.progress import ResyncProgress
+from dualkv.observe.findings import Findings
 
 __all__ = [
     "DURATION_BUCKETS_SECONDS",
@@ -136,6 +138,8 @@ class ProxyMetrics:
         """Differences that were gone when the read was repeated."""
         self.divergences: Counter[tuple[int, DivergenceKind]] = Counter()
         """By `CommandSpec.index` and kind."""
+        self.findings = Findings(ProxyConfig())
+        """What comparing has found."""
         self.dirty = DirtyKeys(0, 0)
         """The keys that may differ now."""
         self.gate: Gate | None = None

@@ -1,4 +1,4 @@
-"""Confirmed divergences: counted, logged at a bounded rate, sent to Sentry."""
+"""Confirmed divergences: counted, remembered, logged at a bounded rate, sent to Sentry."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _log = logging.getLogger("dualkv.divergence")
 class DivergenceReports:
     """Where confirmed divergences go.
 
-    Logs name the command and the kind. Keys and values are a client's data: they go to Sentry's
-    context only.
+    Logs name the divergence's id, the command and the kind. Keys and values are a client's data: they go
+    to Sentry's context, and as far as the settings say to the file of divergences.
     """
 
     _metrics: ProxyMetrics
@@ -38,8 +38,9 @@ class DivergenceReports:
     _limits: dict[str, RateLimit] = attrs.field(init=False, factory=dict)
 
     def report(self, spec: CommandSpec, divergence: Divergence) -> None:
-        """Count, log and send one divergence."""
+        """Count, remember, log and send one divergence; give it an id if it has none."""
         self._metrics.divergences[spec.index, divergence.kind] += 1
+        divergence = self._metrics.findings.diverged(divergence)
         self._sentry.capture_divergence(divergence)
         if divergence.kind is DivergenceKind.MIGRATION_GAP:
             self._gaps += 1
@@ -51,8 +52,10 @@ class DivergenceReports:
             _log.warning(
                 "divergence",
                 extra={
+                    "id": divergence.id,
                     "command": divergence.command,
                     "kind": divergence.kind.value,
+                    "cause": divergence.cause.value,
                     "suppressed": suppressed,
                 },
             )

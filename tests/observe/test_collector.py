@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from dualkv.commands.table import find_command
+from dualkv.config import ProxyConfig
 from dualkv.core.divergence import DivergenceKind
 from dualkv.core.ledger import DropReason, Queue
 from dualkv.observe.collector import MetricsCollector
+from dualkv.observe.findings import Findings
 from dualkv.observe.metrics import DURATION_BUCKETS_SECONDS, ProxyMetrics, bucket_of
 
 PROMISED = {
@@ -102,6 +106,21 @@ def test_migration_gaps_are_counted_by_command(metrics: ProxyMetrics) -> None:
 
     assert shown["proxy_migration_gap_total"] == [({"command": "get"}, 2.0)]
     assert shown["proxy_divergences_total"] == [({"command": "get", "kind": "migration_gap"}, 2.0)]
+
+
+def test_what_is_not_in_the_file_of_divergences_is_shown_by_reason(
+    metrics: ProxyMetrics, tmp_path: Path
+) -> None:
+    """All reasons are there from the start, also without a file."""
+    assert {value for _, value in samples(metrics)["proxy_divergence_log_dropped_total"]} == {0.0}
+
+    metrics.findings = Findings(ProxyConfig(divergence_log=str(tmp_path / "d.jsonl")))
+    metrics.findings.open_log()
+    assert metrics.findings.log is not None
+    metrics.findings.log.dropped["disk"] += 3
+    shown = samples(metrics)
+    assert ({"reason": "disk"}, 3.0) in shown["proxy_divergence_log_dropped_total"]
+    assert shown["proxy_divergence_log_written_total"] == [({}, 0.0)]
 
 
 def test_the_ledger_is_shown_account_by_account(metrics: ProxyMetrics) -> None:
