@@ -13,7 +13,7 @@ import attrs
 
 from dualkv.commands.classify import blocks
 from dualkv.commands.table import COMMANDS, UNKNOWN, CommandSpec, find_command
-from dualkv.core.compare import Comparator, comparator_for
+from dualkv.core.compare import CONDITIONAL, Reason, Rule, comparator_for, excuse_of, rule_of
 from dualkv.core.effects import ASKING, CREATES, WRITES_INTO
 from dualkv.core.ledger import Queue
 
@@ -59,7 +59,7 @@ class Plan:
     route: Route
     queue: Queue | None
     """The queue that a successful request is mirrored through; None: it is not mirrored."""
-    comparator: Comparator | None
+    comparator: Rule | None
     """How its reply is compared with the secondary's; None: it is not shadowed."""
     index: int
     """`CommandSpec.index`, close at hand."""
@@ -161,7 +161,9 @@ def _plan(spec: CommandSpec) -> Plan:
         comparator=comparator_for(spec) if on_lane else None,
         index=spec.index,
         arity=spec.arity,
-        depends_on_arguments=bool(spec.subcommands) or "blocking" in spec.flags or spec is UNKNOWN,
+        depends_on_arguments=(
+            bool(spec.subcommands) or "blocking" in spec.flags or spec is UNKNOWN or spec.name in CONDITIONAL
+        ),
         is_set=spec.name == "SET",
         may_ask=spec.name in _MAY_ASK,
     )
@@ -194,6 +196,14 @@ _BLOCKING: Final = {
     if "blocking" in plan.spec.flags
 }
 
+_COMPARED: Final = {
+    plan.index: attrs.evolve(plan, queue=None, comparator=rule_of(plan.spec), may_ask=False)
+    for plan in _PLANS
+    if plan.spec.name in CONDITIONAL
+}
+"""What is compared with most arguments: ``SORT`` without ``STORE`` is a read."""
+_NOT_COMPARED: Final = {index: attrs.evolve(plan, comparator=None) for index, plan in _COMPARED.items()}
+
 _HTTP: Final = attrs.evolve(_PLANS[UNKNOWN.index], route=Route.HANG_UP, queue=None)
 _HTTP_WORDS: Final = frozenset({b"POST", b"HOST:"})
 """Redis and Valkey close a connection that says them: they must not reach everybody's lane."""
@@ -224,6 +234,12 @@ def plan_of(args: tuple[bytes, ...]) -> Plan:
             return _PLANS[find_command(args[0], args[1]).index]
         if plan.route is Route.LANE and blocks(spec, args):
             return _BLOCKING[spec.index]
+        compared = _COMPARED.get(spec.index)
+        if compared is not None and compared.comparator is not None:
+            excuse = excuse_of(compared.comparator, args)
+            if excuse is None:
+                return compared
+            return plan if excuse is Reason.WRITES else _NOT_COMPARED[spec.index]
         if spec is UNKNOWN and args[0].upper() in _HTTP_WORDS:
             return _HTTP
     return plan

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 import trio
 
-from dualkv.core.compare import compare
+from dualkv.core.compare import judge
 from dualkv.core.divergence import MAX_REPORTED_BYTES, Divergence, DivergenceKind
 from dualkv.core.mirror import StreamItem
 from dualkv.observe.metrics import ProxyMetrics
@@ -70,15 +70,11 @@ class ShadowReader:
         comparator = item.plan.comparator
         assert comparator is not None
         assert item.expected is not None
-        if actual.startswith(b"-NOSCRIPT"):
-            self._metrics.shadow_inconclusive["no_script"] += 1
-            return
-        try:
-            kind = compare(comparator, item.request.args, item.expected, actual)
-        except ValueError:
-            self._metrics.shadow_inconclusive["not_comparable"] += 1
-            return
-        if kind is None:
+        verdict = judge(comparator, item.request.args, item.expected, actual)
+        kind = verdict.kind
+        if verdict.reason is not None:
+            self._metrics.shadow_inconclusive[verdict.reason.value] += 1
+        elif kind is None:
             if item.attempt:
                 self._metrics.shadow_unconfirmed += 1
             else:
