@@ -37,7 +37,7 @@ Inner parts know nothing of outer ones; ``tests/test_layers.py`` keeps it so:
 from dualkv.commands.classify import CommandCategory, classify_command
 from dualkv.config import BackendOptions, ProxyConfig, ProxyMode, load_config, parse_proxy_mode
 from dualkv.core.divergence import Divergence, DivergenceKind
-from dualkv.net.backend import RedisBackend
+from dualkv.net.backend import PubSubBackend, RedisBackend
 from dualkv.net.shadow import ShadowReader
 from dualkv.net.writer import DualWriter, open_writer
 from dualkv.observe.metrics import ProxyMetrics
@@ -54,6 +54,7 @@ __all__ = [
     "ProxyMetrics",
     "ProxyMode",
     "ProxyServer",
+    "PubSubBackend",
     "RedisBackend",
     "SentryReporter",
     "ShadowReader",

@@ -198,6 +198,12 @@ class ProxyConfig:
         "Bytes of copied states that may be under way at once; larger keys go in chunks.",
     )
 
+    shadow_pubsub: str = _setting(
+        "auto",
+        values.one_of("auto", "on", "off"),
+        "Comparing messages of Pub/Sub, in the modes that compare: 'on', 'off', or 'auto': on, unless the "
+        "other store is an ElasticKV, which may go down when a connection ends that was subscribed.",
+    )
     pubsub_compare_window_seconds: float = _setting(
         "2s",
         values.positive_duration,

@@ -19,6 +19,7 @@ from dualkv.resp.requests import Request
 
 __all__ = [
     "NOT_DATA",
+    "PUBLISHING",
     "StreamItem",
     "changes_functions",
     "commands_item",
@@ -27,6 +28,7 @@ __all__ = [
     "in_one_piece",
     "is_about_data",
     "keys_by_db",
+    "may_publish",
     "size_bytes",
     "write_error_reason",
 ]
@@ -130,12 +132,22 @@ def is_about_data(item: StreamItem) -> bool:
     return any(plan.spec.name not in NOT_DATA for plan, _ in item.parts or ((item.plan, item.request),))
 
 
+def may_publish(item: StreamItem) -> bool:
+    """Return whether subscribers may miss a message if a write does not arrive."""
+    return item.queue is Queue.SCRIPT or any(
+        plan.spec.name in PUBLISHING for plan, _ in item.parts or ((item.plan, item.request),)
+    )
+
+
 def changes_functions(item: StreamItem) -> bool:
     """Return whether it changes the libraries of functions."""
     return any(plan.spec.name in _FUNCTIONS for plan, _ in item.parts or ((item.plan, item.request),))
 
 
 _FUNCTIONS: Final = frozenset({"FUNCTION LOAD", "FUNCTION DELETE", "FUNCTION FLUSH", "FUNCTION RESTORE"})
+
+PUBLISHING: Final = frozenset({"PUBLISH", "SPUBLISH"})
+"""Commands that send messages to subscribers; scripts do, too."""
 
 NOT_DATA: Final = frozenset(
     {

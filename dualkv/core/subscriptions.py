@@ -15,7 +15,7 @@ import attrs
 from dualkv.core.glob import matches
 from dualkv.resp import encode
 
-__all__ = ["Kind", "SubscriberBook", "Subscriptions", "kind_of", "push"]
+__all__ = ["MESSAGE_WORDS", "Kind", "SubscriberBook", "Subscriptions", "kind_of", "push"]
 
 Subscriber = TypeVar("Subscriber")
 
@@ -27,6 +27,9 @@ class Kind(enum.Enum):
     PATTERN = b"p"
     SHARD = b"s"
 
+
+MESSAGE_WORDS: Final = {kind.value + b"message": kind for kind in Kind}
+"""What a message begins with, by kind of subscription."""
 
 _BY_COMMAND: Final = {
     f"{kind.value.decode().upper()}{verb}": (kind, verb == "SUBSCRIBE")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from typing import Protocol
 
 import trio
 
@@ -12,7 +13,24 @@ from dualkv.errors import BackendUnavailable, PoolExhausted
 from dualkv.net.transport import Greeting, dial
 from dualkv.observe.metrics import PoolCounters
 
-__all__ = ["RedisBackend"]
+__all__ = ["PubSubBackend", "RedisBackend"]
+
+
+class PubSubBackend(Protocol):
+    """What connections that subscribe need of a backend."""
+
+    options: BackendOptions
+    last_error: str | None
+
+    @property
+    def name(self) -> str:
+        """Its label in metrics and logs."""
+
+    async def open(self, use: str) -> tuple[socket.socket, Greeting]:
+        """Return a new connection, as `RedisBackend.open` does."""
+
+    def closed(self, use: str, *, lost: bool) -> None:
+        """Take note that a connection is gone."""
 
 
 class RedisBackend:

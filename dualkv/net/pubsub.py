@@ -22,7 +22,7 @@ import trio
 
 from dualkv.core.subscriptions import Kind, SubscriberBook
 from dualkv.errors import ConnectionLost, LoginRefused, ReplyProtocolError
-from dualkv.net.backend import RedisBackend
+from dualkv.net.backend import PubSubBackend
 from dualkv.net.connection import Connection
 from dualkv.net.hub import ReadinessHub
 from dualkv.net.logins import Logins
@@ -30,7 +30,10 @@ from dualkv.net.transport import RECEIVE_BYTES, receive_some, send_some
 from dualkv.resp.encode import PONG, command
 from dualkv.resp.replies import ReplySplitter, elements_of, is_error, value_of
 
-__all__ = ["SharedSubscriptions", "Subscriber", "SubscriptionPool"]
+__all__ = ["Heard", "SharedSubscriptions", "Subscriber", "SubscriptionPool", "SubscriptionWatcher"]
+
+Heard = tuple[Kind, bytes, list[bytes]]
+"""A message: by which kind of subscription and to what it came, and its elements as raw frames."""
 
 _KINDS: Final = {
     kind.value + word: (kind, word) for kind in Kind for word in (b"message", b"subscribe", b"unsubscribe")
@@ -54,6 +57,22 @@ class Subscriber(Protocol):
         """Disconnect: messages may have been missed."""
 
 
+class SubscriptionWatcher(Protocol):
+    """Who wants to know what the primary has confirmed and delivered. No method may raise."""
+
+    def began(self, source: SharedSubscriptions, kind: Kind, name: bytes) -> None:
+        """The primary has confirmed a subscription that was not."""
+
+    def ended(self, source: SharedSubscriptions, kind: Kind, name: bytes) -> None:
+        """Nobody is subscribed to it any more."""
+
+    def lost(self, source: SharedSubscriptions) -> None:
+        """All of a connection's subscriptions have ended, since the connection has."""
+
+    def heard(self, source: SharedSubscriptions, messages: Sequence[Heard]) -> None:
+        """Messages have come, and have been handed to the subscribers."""
+
+
 @attrs.define(eq=False)
 class _Question:
     """A subscribing or unsubscribing that the primary has not answered."""
@@ -75,10 +94,20 @@ class SharedSubscriptions:
         backend: The primary.
         hub: Calls it when bytes arrive.
         login: Makes the connection a user's.
+        watcher: Is told of subscriptions and messages.
     """
 
-    def __init__(self, backend: RedisBackend, hub: ReadinessHub, login: bytes) -> None:
+    def __init__(
+        self,
+        backend: PubSubBackend,
+        hub: ReadinessHub,
+        login: bytes,
+        watcher: SubscriptionWatcher | None = None,
+    ) -> None:
         self._login = login
+        self._watcher = watcher
+        self._messages: list[Heard] = []
+        """Those of one read, for the watcher."""
         self.book: SubscriberBook[Subscriber] = SubscriberBook()
         self._backend = backend
         self._hub = hub
@@ -149,6 +178,8 @@ class SharedSubscriptions:
         if key not in self._subscribed or self._wanted[key] or self.book.has(kind, name):
             return None
         self._subscribed.discard(key)
+        if self._watcher is not None:
+            self._watcher.ended(self, kind, name)
         return self._ask(_Question(kind, deque([name]), None), command(kind.value + b"unsubscribe", name))
 
     def _ask(self, question: _Question, request: bytes) -> _Question:
@@ -210,6 +241,9 @@ class SharedSubscriptions:
         self._unsent.clear()
         self._subscribed.clear()
         self._wanted.clear()
+        self._messages.clear()
+        if self._watcher is not None:
+            self._watcher.lost(self)
         questions, self._questions = self._questions, deque()
         for question in questions:
             question.is_lost = True
@@ -240,6 +274,9 @@ class SharedSubscriptions:
         deliveries, self._deliveries = self._deliveries, {}
         for subscriber, messages in deliveries.items():
             subscriber.deliver(messages)
+        if self._messages and self._watcher is not None:
+            heard, self._messages = self._messages, []
+            self._watcher.heard(self, heard)
 
     def on_writable(self) -> None:
         """Send more of what did not fit."""
@@ -265,11 +302,15 @@ class SharedSubscriptions:
             return self._confirmed(kind, name, word == b"subscribe")
         for subscriber in self.book.subscribers(kind, name):
             self._deliveries.setdefault(subscriber, []).append(frame)
+        if self._watcher is not None:
+            self._messages.append((kind, name, elements))
 
     def _confirmed(self, kind: Kind, name: bytes, is_subscribed: bool) -> None:
         question = self._questions[0]
         question.names.popleft()
         if is_subscribed:
+            if self._watcher is not None and (kind, name) not in self._subscribed:
+                self._watcher.began(self, kind, name)
             self._subscribed.add((kind, name))
             self._unwant(kind, name)
             if question.subscriber is not None:
@@ -321,12 +362,14 @@ class SubscriptionPool:
     `run` must be running; it ends them.
     """
 
-    def __init__(self, backend: RedisBackend, hub: ReadinessHub, logins: Logins) -> None:
+    def __init__(self, backend: PubSubBackend, hub: ReadinessHub, logins: Logins) -> None:
         self._backend = backend
         self._hub = hub
         self._logins = logins
         self._by_login: dict[bytes, SharedSubscriptions] = {}
         self._nursery: trio.Nursery | None = None
+        self.watcher: SubscriptionWatcher | None = None
+        """Is told of the subscriptions and messages of connections that are opened from now on."""
 
     def __bool__(self) -> bool:
         return any(shared.book for shared in self._by_login.values())
@@ -335,7 +378,7 @@ class SubscriptionPool:
         """Return the connection of a user; it is opened with the first subscription."""
         shared = self._by_login.get(login)
         if shared is None:
-            shared = SharedSubscriptions(self._backend, self._hub, self._logins.request(login))
+            shared = SharedSubscriptions(self._backend, self._hub, self._logins.request(login), self.watcher)
             self._by_login[login] = shared
             assert self._nursery is not None
             self._nursery.start_soon(shared.run)

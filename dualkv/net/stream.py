@@ -34,6 +34,7 @@ from dualkv.core.mirror import (
     differs,
     error_of,
     is_about_data,
+    may_publish,
     size_bytes,
     write_error_reason,
 )
@@ -130,6 +131,8 @@ class SecondaryStream:
         self._shards = [Shard(self, capacity) for _ in range(config.shards)]
         self._drop_log = RateLimit(_DROP_LOG_SECONDS, clock)
         self._scope = trio.CancelScope()
+        self.unsent_messages = 0
+        """Items with messages for subscribers, or scripts, that did not get to the secondary for certain."""
         self.announce_dirty: Callable[[], None] = lambda: None
         """Called when keys have become dirty."""
         self.on_identified: Callable[[str, str], None] = lambda _name, _run_id: None
@@ -180,6 +183,7 @@ class SecondaryStream:
             self._refuse(item, DropReason.SUSPENDED)
             return False
         self._queues[item.queue].ledger.defer()
+        self._note_unsent(item)
         self._mark(item, self._why_remembered())
         return False
 
@@ -202,6 +206,7 @@ class SecondaryStream:
             self._refuse(item, DropReason.DIRTY_KEY)
         else:
             self._queues[item.queue].ledger.defer()
+            self._note_unsent(item)
         return True
 
     def defers(self, item: StreamItem) -> bool:
@@ -505,10 +510,15 @@ class SecondaryStream:
     def _leave_queue(self, item: StreamItem) -> None:
         self._queues[item.queue].ledger.defer_queued()
         self._bytes -= size_bytes([item])
+        self._note_unsent(item)
+
+    def _note_unsent(self, item: StreamItem) -> None:
+        self.unsent_messages += item.expected is None and may_publish(item)
 
     def _note_drop(self, item: StreamItem, reason: DropReason) -> None:
         if item.queue is Queue.SHADOW:
             self._metrics.shadow_inconclusive[reason.value] += 1
+        self._note_unsent(item)
         suppressed = self._drop_log.allow()
         if suppressed is not None:
             _log.warning(
@@ -566,6 +576,7 @@ class SecondaryStream:
                         by_command[item.plan.index].errors += 1
                         self._metrics.secondary_write_errors[item.plan.index, write_error_reason(error)] += 1
                         self._mark(item, DirtyReason.FAILED)
+                        self._note_unsent(item)
                     elif (item.check is not None or item.part_checks) and differs(item, frame):
                         self._metrics.write_replies_differed += 1
                         self._mark(item, DirtyReason.REPLY_DIFFERED)
@@ -583,6 +594,7 @@ class SecondaryStream:
             if item.expected is None:
                 self._metrics.secondary_write_errors[item.plan.index, reason] += 1
                 self._mark(item, DirtyReason.AMBIGUOUS)
+                self._note_unsent(item)
             else:
                 self._metrics.shadow_read_errors += 1
                 self._metrics.shadow_inconclusive[reason] += 1

@@ -29,7 +29,7 @@ from dualkv.core.fence import KeyFence
 from dualkv.core.first_contact import FirstContacts
 from dualkv.core.identity import INTRODUCTION, Identity, identify
 from dualkv.core.ledger import Queue
-from dualkv.core.mirror import NOT_DATA, StreamItem, keys_by_db
+from dualkv.core.mirror import NOT_DATA, PUBLISHING, StreamItem, keys_by_db
 from dualkv.core.modes import mode_plan
 from dualkv.core.primary_time import PrimaryTime
 from dualkv.core.progress import Phase
@@ -39,7 +39,7 @@ from dualkv.core.session import SessionState
 from dualkv.core.translator import NOT_ASKED, Asked, Translation, Translator
 from dualkv.core.vocabulary import Vocabulary
 from dualkv.errors import BackendUnavailable, ConnectionLost, ReplyProtocolError
-from dualkv.net.backend import RedisBackend
+from dualkv.net.backend import PubSubBackend, RedisBackend
 from dualkv.net.calls import PositionedCall, SingleCall
 from dualkv.net.copier import Copier
 from dualkv.net.divergence_log import DivergenceLogWriter
@@ -51,6 +51,7 @@ from dualkv.net.operations import ClientOperations
 from dualkv.net.pubsub import SubscriptionPool
 from dualkv.net.resync import Resync
 from dualkv.net.shadow import ShadowReader
+from dualkv.net.shadow_pubsub import ShadowSubscriptions
 from dualkv.net.stream import SecondaryStream
 from dualkv.observe.findings import Findings
 from dualkv.observe.metrics import CommandCounters, ProxyMetrics
@@ -139,11 +140,16 @@ class DualWriter:
         self.stream: SecondaryStream | None = None
         self.copier: Copier | None = None
         self.resync: Resync | None = None
+        self.shadow_subscriptions: ShadowSubscriptions | None = None
         if self.secondary is not None:
             self.stream = SecondaryStream(
                 self.secondary, config, self.metrics, clock, self.shadow_reader.compare,
                 self.hub.at_end_of_round, self.report_failure, self.translator, self.dirty, recent,
             )  # fmt: skip
+            if self.shadows and config.shadow_pubsub != "off":
+                self.shadow_subscriptions = self.subscriptions.watcher = ShadowSubscriptions(
+                    self.secondary, self.stream, config, self.metrics, reports, clock, self.report_failure
+                )
             self.copier = Copier(self, self.stream)
             self.stream.on_identified = self.notes.remember_process
             self.resync = Resync(self, self.stream, self.copier, self.metrics.resync)
@@ -256,6 +262,16 @@ class DualWriter:
     def passes_logins_through(self) -> bool:
         """Whether clients are users of the primary."""
         return self.config.auth == "pass-through"
+
+    @property
+    def pubsub_backend(self) -> PubSubBackend:
+        """Where clients' subscriptions are made."""
+        return self.primary
+
+    @property
+    def shadow_pubsub_backend(self) -> PubSubBackend | None:
+        """Where they are made once more, to compare the messages; None: nowhere."""
+        return None if self.shadow_subscriptions is None else self.secondary
 
     async def wait_lane(self) -> LaneState:
         """Wait while the lane is connecting; return its state."""
@@ -402,6 +418,8 @@ class DualWriter:
     def _lost_one(self, stream: SecondaryStream, plan: Plan, request: Request, db: int) -> None:
         if plan.spec.name.startswith("FUNCTION"):
             self.dirty.functions = True
+        if plan.spec.name in PUBLISHING or plan.queue is Queue.SCRIPT:
+            stream.unsent_messages += 1
         if plan.spec.name in NOT_DATA:
             return
         self.translator.forget(plan, request.args, db)
@@ -452,6 +470,8 @@ class DualWriter:
                 services.start_soon(self.shadow_reader.run)
                 if self.findings.log is not None:
                     services.start_soon(DivergenceLogWriter(self.findings.log, self.clock).run)
+                if self.shadow_subscriptions is not None:
+                    services.start_soon(self.shadow_subscriptions.run)
                 if self.copier is not None and self.resync is not None:
                     services.start_soon(self.copier.run)
                     services.start_soon(self.resync.run)

@@ -22,6 +22,7 @@ from dualkv.core.dirty import DirtyReason
 from dualkv.core.divergence import DivergenceKind
 from dualkv.core.gate import GateState
 from dualkv.core.ledger import DropReason, Queue
+from dualkv.core.pubsub_matching import Doubt
 from dualkv.observe.divergence_log import DROP_REASONS
 from dualkv.observe.metrics import DURATION_BUCKETS_SECONDS, ProxyMetrics
 
@@ -215,6 +216,11 @@ def _log_drops(metrics: ProxyMetrics, family: _MetricFamily) -> None:
 def _pubsub_divergences(metrics: ProxyMetrics, family: _MetricFamily) -> None:
     for kind in DivergenceKind:
         _add(family, (kind.value,), metrics.pubsub_divergences[kind])
+
+
+def _pubsub_inconclusive(metrics: ProxyMetrics, family: _MetricFamily) -> None:
+    for doubt in Doubt:
+        _add(family, (doubt.value,), metrics.pubsub.inconclusive[doubt])
 
 
 _C, _G, _H = CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -478,6 +484,27 @@ FAMILIES: Final = (
         "Failures of the shadow subscriber.",
         (),
         _single(lambda m: m.pubsub_errors),
+    ),
+    Family(
+        "pubsub_shadow_matches",
+        _C,
+        "Messages that both stores delivered.",
+        (),
+        _single(lambda m: m.pubsub.matched),
+    ),
+    Family(
+        "pubsub_shadow_inconclusive",
+        _C,
+        "Messages of one store that prove nothing, by reason.",
+        ("reason",),
+        _pubsub_inconclusive,
+    ),
+    Family(
+        "pubsub_shadow_skipped",
+        _C,
+        "Notifications that stores make of their own keys: not compared.",
+        (),
+        _single(lambda m: m.pubsub.skipped),
     ),
 )
 """Every metric, in the order of the documentation."""

@@ -20,6 +20,7 @@ from dualkv.core.divergence import DivergenceKind
 from dualkv.core.gate import Gate
 from dualkv.core.ledger import Ledger, Queue
 from dualkv.core.progress import ResyncProgress
+from dualkv.core.pubsub_matching import PubSubTally
 from dualkv.observe.findings import Findings
 
 __all__ = [
@@ -153,6 +154,8 @@ class ProxyMetrics:
         """Effects that the secondary cannot hold in any form, by command."""
         self.pubsub_divergences: Counter[DivergenceKind] = Counter()
         self.pubsub_errors = 0
+        self.pubsub = PubSubTally()
+        """Messages of both stores that were compared."""
 
     def ledger(self, queue: Queue) -> Ledger:
         """Return the books of *queue*."""

@@ -80,6 +80,7 @@ WRONG_VALUES = {
     "dirty_bytes": "0",
     "recent_window": "0",
     "resync": "off",
+    "shadow_pubsub": "true",
     "backfill": "maybe",
     "copy_bytes": "lots",
     "auth": "sometimes",
