@@ -141,7 +141,7 @@ class ProxyServer:
                 listener.close()
             with trio.move_on_after(_SENTRY_FLUSH_SECONDS, shield=True):
                 await trio.to_thread.run_sync(
-                    self.sentry.flush, _SENTRY_FLUSH_SECONDS, abandon_on_cancel=True
+                    self.sentry.close, _SENTRY_FLUSH_SECONDS, abandon_on_cancel=True
                 )
         ledger = self.metrics.total_ledger()
         left = {"dirty_keys": len(self.writer.dirty), "resync_required": self.writer.dirty.needs_resync}

@@ -45,6 +45,7 @@ def configure_logging(level: str) -> None:
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("dualkv").setLevel(level.upper())
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # `observe.sentry` says it itself, once
 
 
 @attrs.define
