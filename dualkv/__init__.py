@@ -16,7 +16,7 @@ states it had on the primary, and comparing happens at exact positions.
 
 Inner parts know nothing of outer ones; ``tests/test_layers.py`` keeps it so:
 
-    errors, config → resp → commands → core → observe → net → admin → serve → servers, demo, torture, cli
+    errors, config → resp → commands → core → observe → net → admin → serve → servers, demo, torture, ask, cli
     └──────────── no trio, no socket, no clock ────────┘
 
 - `dualkv.errors`    exceptions somebody catches, by whose fault
@@ -26,11 +26,12 @@ Inner parts know nothing of outer ones; ``tests/test_layers.py`` keeps it so:
 - `dualkv.core`      every decision: modes, routing, session state, what is mirrored, ledger, comparing
 - `dualkv.observe`   metrics, logs, reports, Sentry
 - `dualkv.net`       trio and sockets: hub, lane, stream, sessions, `DualWriter`
-- `dualkv.admin`     HTTP: metrics and health
+- `dualkv.admin`     HTTP: metrics, health, what comparing has found
 - `dualkv.serve`     the composition root: `ProxyServer`, signals, drain
 - `dualkv.servers`   throw-away servers for the demo, the tests and the benchmark
 - `dualkv.demo`      ``dualkv demo``
 - `dualkv.torture`   ``dualkv torture``
+- `dualkv.ask`       ``dualkv divergences``, ``coverage``, ``readiness``
 - `dualkv.cli`       the command line
 """
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from dualkv.ask import commands as ask_commands
 from dualkv.config import SETTINGS, ProxyConfig, load_config, parse_proxy_mode
 from dualkv.core.auth import users_from
 from dualkv.core.modes import mode_plan
@@ -265,6 +266,9 @@ def config_check(config: ProxyConfig) -> None:
 
 def _toml(text: str) -> str:
     return text if text.isdecimal() else '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+ask_commands.register(app)
 
 
 def main(arguments: list[str] | None = None) -> Any:

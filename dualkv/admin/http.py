@@ -1,4 +1,4 @@
-"""The HTTP side: ``/metrics``, ``/healthz``, ``/readyz``."""
+"""The HTTP side: ``/metrics``, ``/healthz``, ``/readyz``, and what comparing has found."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from dualkv.admin.findings import findings_routes
 from dualkv.admin.status import backend_states, convergence, is_ready
 from dualkv.net.writer import DualWriter
 from dualkv.observe.collector import MetricsCollector
@@ -27,6 +28,11 @@ dualkv
 /metrics   Prometheus metrics
 /healthz   200 while the process lives
 /readyz    200 while clients should be sent here, else 503; each backend's state as JSON
+
+/divergences       confirmed differences; ?command= kind= key_prefix= since= after= limit=
+/divergences/{id}  one of them
+/coverage          what has been compared, by prefix of the keys
+/readiness         200 while the next mode is safe, else 503; the reasons as JSON
 """
 
 
@@ -64,6 +70,7 @@ def build_app(writer: DualWriter, is_draining: Callable[[], bool]) -> Starlette:
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/metrics", _AsgiEndpoint(make_asgi_app(registry))),
+            *findings_routes(writer),
         ]
     )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Iterator
+from itertools import islice, takewhile
 from typing import Final
 
 import attrs
@@ -20,6 +21,8 @@ __all__ = ["DivergenceFilter", "DivergenceRing"]
 
 MAX_RING_BYTES: Final = 16 * 1024 * 1024
 """What records take in memory at most, roughly, however many are allowed."""
+
+_Numbered = tuple[int, Divergence]
 
 
 @attrs.frozen
@@ -36,17 +39,12 @@ class DivergenceFilter:
     """Confirmed at this Unix time or later."""
 
     def takes(self, divergence: Divergence) -> bool:
-        """Whether a divergence is wanted.
-
-        Raises:
-            ValueError: `after` is no id.
-        """
+        """Whether a divergence is wanted, wherever it stands."""
         return (
             (not self.command or divergence.command == self.command)
             and (self.kind is None or divergence.kind is self.kind)
             and divergence.key.startswith(self.key_prefix)
             and divergence.time_seconds >= self.since_seconds
-            and (not self.after or order_of(divergence.id) > order_of(self.after))
         )
 
 
@@ -61,8 +59,8 @@ class DivergenceRing:
     def __init__(self, max_records: int, max_bytes: int = MAX_RING_BYTES) -> None:
         self._max_records = max_records
         self._max_bytes = max_bytes
-        self._gaps: deque[Divergence] = deque()
-        self._others: deque[Divergence] = deque()
+        self._gaps: deque[_Numbered] = deque()
+        self._others: deque[_Numbered] = deque()
         self._by_id: dict[str, Divergence] = {}
         self._bytes = 0
         self.added = 0
@@ -73,7 +71,12 @@ class DivergenceRing:
 
     def __iter__(self) -> Iterator[Divergence]:
         """Yield them, oldest first."""
-        return heapq.merge(self._gaps, self._others, key=lambda divergence: order_of(divergence.id))
+        return (divergence for _, divergence in heapq.merge(self._gaps, self._others))
+
+    def __reversed__(self) -> Iterator[Divergence]:
+        """Yield them, newest first."""
+        newest_first = heapq.merge(reversed(self._gaps), reversed(self._others), reverse=True)
+        return (divergence for _, divergence in newest_first)
 
     def __repr__(self) -> str:
         return f"<DivergenceRing {len(self)} of {self._max_records} added={self.added}>"
@@ -89,11 +92,11 @@ class DivergenceRing:
         Args:
             divergence: It has an id, later than those before.
         """
+        self.added += 1
         is_gap = divergence.kind is DivergenceKind.MIGRATION_GAP
-        (self._gaps if is_gap else self._others).append(divergence)
+        (self._gaps if is_gap else self._others).append((self.added, divergence))
         self._by_id[divergence.id] = divergence
         self._bytes += divergence.size_bytes
-        self.added += 1
         while len(self._by_id) > self._max_records or (
             self._bytes > self._max_bytes and len(self._by_id) > 1
         ):
@@ -113,13 +116,14 @@ class DivergenceRing:
         Raises:
             ValueError: `DivergenceFilter.after` is no id.
         """
-        if wanted.after:
-            order_of(wanted.after)
-        found = [divergence for divergence in self if wanted.takes(divergence)]
-        return found[:limit] if wanted.after else found[max(0, len(found) - limit) :]
+        if not wanted.after:
+            return [*islice(filter(wanted.takes, reversed(self)), limit)][::-1]
+        after = order_of(wanted.after)
+        later = takewhile(lambda divergence: order_of(divergence.id) > after, reversed(self))
+        return [*filter(wanted.takes, later)][::-1][:limit]
 
     def _forget_one(self) -> None:
         fuller = self._gaps if len(self._gaps) >= len(self._others) else self._others
-        oldest = fuller.popleft()
+        _, oldest = fuller.popleft()
         del self._by_id[oldest.id]
         self._bytes -= oldest.size_bytes

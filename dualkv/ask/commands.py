@@ -1,0 +1,162 @@
+"""``dualkv divergences``, ``dualkv coverage`` and ``dualkv readiness``.
+
+Exit codes: 0: told, and ready; 1: not ready, or there is no such divergence; 2: could not be asked.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from dualkv.ask.reproduce import script_of
+from dualkv.ask.source import HttpSource, Wanted, open_source
+from dualkv.ask.tables import coverage_table, divergence_line, divergence_table, show_table
+from dualkv.config import load_config, values
+from dualkv.core.divergence import DivergenceKind
+from dualkv.errors import ConfigError
+
+__all__ = ["register"]
+
+_POLL_SECONDS: Final = 1.0
+
+Url = Annotated[
+    str | None,
+    typer.Option(
+        "--url", help="HTTP address of dualkv; from the setting `metrics` unless given.", metavar="URL"
+    ),
+]
+File = Annotated[
+    Path | None,
+    typer.Option("--file", help="Ask the file of `divergence_log` instead.", metavar="FILE"),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
+
+divergences_app = typer.Typer(
+    help="Show confirmed differences between the stores; or one of them as a script.",
+    invoke_without_command=True,
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.add_typer(divergences_app, name="divergences")
+    app.command()(coverage)
+    app.command()(readiness)
+
+
+@divergences_app.callback()
+def divergences(
+    context: typer.Context,
+    url: Url = None,
+    file: File = None,
+    command: Annotated[str, typer.Option(help="Of this command only.", metavar="NAME")] = "",
+    kind: Annotated[str, typer.Option(help="Of this kind only.", metavar="KIND")] = "",
+    key_prefix: Annotated[
+        str, typer.Option(help="Of keys that begin like this, written as they are shown.", metavar="TEXT")
+    ] = "",
+    since: Annotated[
+        str, typer.Option(help="Not older: 10m, or a time such as 2026-01-31T12:00.", metavar="WHEN")
+    ] = "",
+    limit: Annotated[int, typer.Option(help="So many of the newest.", min=1, max=1000, metavar="N")] = 100,
+    follow: Annotated[bool, typer.Option("--follow", help="Then show new ones as they come.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show confirmed differences between the stores, the newest last."""
+    if context.invoked_subcommand is not None:
+        return
+    if kind and kind not in set(DivergenceKind):
+        raise ConfigError(f"--kind {kind}: not one of {', '.join(DivergenceKind)}")
+    wanted = Wanted(command.lower(), kind, key_prefix, _moment(since))
+    source = open_source(_address(url, file), file)
+    records = source.find(wanted, limit)
+    if as_json or follow:
+        _print_each(records, as_json)
+    elif records:
+        show_table(divergence_table(records))
+    else:
+        typer.echo("No divergences. What has been compared at all: dualkv coverage")
+    try:
+        while follow:
+            time.sleep(_POLL_SECONDS)
+            _print_each(source.later(wanted), as_json)
+    except KeyboardInterrupt:
+        pass  # that is how one ends it
+
+
+@divergences_app.command()
+def export(
+    divergence_id: Annotated[str, typer.Argument(metavar="ID")], url: Url = None, file: File = None
+) -> None:
+    """Print a script of plain commands that reproduces a divergence on two other servers."""
+    record = open_source(_address(url, file), file).get(divergence_id)
+    if record is None:
+        typer.echo(f"dualkv: {divergence_id}: no such divergence is remembered", err=True)
+        raise typer.Exit(1)
+    typer.echo(script_of(record), nl=False)
+
+
+def coverage(url: Url = None, as_json: AsJson = False) -> None:
+    """Show what has been compared, by prefix of the keys."""
+    body = _page(_address(url), "/coverage", "prefixes")
+    if as_json:
+        typer.echo(json.dumps(body))
+    else:
+        show_table(coverage_table(body))
+
+
+def readiness(url: Url = None, as_json: AsJson = False) -> None:
+    """Tell whether the next mode is safe, and what speaks against it; exit code 1: it is not."""
+    body = _page(_address(url), "/readiness", "reasons")
+    is_ready = body["ready"] is True
+    if as_json:
+        typer.echo(json.dumps(body))
+    else:
+        typer.echo("ready" if is_ready else "not ready:")
+        for reason in body["reasons"]:
+            typer.echo(f"- {reason}")
+    raise typer.Exit(0 if is_ready else 1)
+
+
+def _page(url: str, path: str, must_have: str) -> dict[str, Any]:
+    _, body = HttpSource(url).fetch(path)
+    if not isinstance(body, dict) or must_have not in body:
+        raise ConfigError(f"{url}{path}: not an answer of dualkv")
+    return body
+
+
+def _address(url: str | None, file: Path | None = None) -> str:
+    """Return the HTTP address to ask: as given, else what the settings say."""
+    if url is not None or file is not None:
+        return url or ""
+    path = os.environ.get("DUALKV_CONFIG")
+    listens = load_config(environment=os.environ, file=Path(path) if path else None).metrics
+    if listens is None:
+        raise ConfigError("metrics: is off: there is nobody to ask")
+    host, port = listens
+    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - not bound here
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _moment(text: str) -> float:
+    """Return the Unix time of ``10m`` (ago) or of a time; 0 for nothing."""
+    if not text:
+        return 0.0
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        pass
+    try:
+        return time.time() - values.duration(text)
+    except ConfigError:
+        raise ConfigError(f"--since {text}: neither a duration such as 10m nor a time") from None
+
+
+def _print_each(records: list[dict[str, Any]], as_json: bool) -> None:
+    for record in records:
+        typer.echo(json.dumps(record) if as_json else divergence_line(record))

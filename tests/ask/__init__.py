@@ -1,0 +1,1 @@
+"""Asking a running dualkv, and its file."""
