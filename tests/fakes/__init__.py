@@ -1,0 +1,1 @@
+"""Stand-ins for stores that cannot be started here; they never ship."""
