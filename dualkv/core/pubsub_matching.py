@@ -6,12 +6,13 @@ messages are counted one by one. What finds none within the window is *alone*: a
 a *doubt*: a reason for which one side alone proves nothing (a subscription that was only just made, a
 connection that broke, a message that dualkv did not mirror).
 
-Three rules keep false alarms out:
+Four rules keep false alarms out:
 
 - **A doubt is passed on.** If a message that may rightly be alone is matched, its twin may have been meant
   for an equal message that is still to come. So the next equal one on its side inherits the doubt.
 - **The stream must have settled.** The secondary delivers what is mirrored when it gets there. So nothing is
   judged before all is settled that was offered around its arrival.
+- **Nobody judges who has not listened.** After a pause of this process, messages are read first.
 - **What finds no room makes doubtful** what comes meanwhile: its twin may be among that.
 
 Of equal messages the one that waited longest is matched. So a lost one among equal messages that follow each
@@ -310,6 +311,13 @@ class MessageMatcher:
                 del self._messages[entry.identity]
 
     # --- judging
+
+    def stalled(self, now: float) -> None:
+        """Nobody has listened for a while: what has arrived is to be heard before anything is judged."""
+        for entry in self._order:
+            entry.due = max(entry.due, now + self._grace)
+        for settling in (*self._starting.values(), self._doubting):
+            settling.quiet_since = now
 
     def sweep(self, now: float, settled: float) -> list[Alone]:
         """Judge what has waited long enough; return the divergences.

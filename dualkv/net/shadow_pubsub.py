@@ -40,6 +40,8 @@ from dualkv.resp.replies import value_of
 __all__ = ["ShadowSubscriptions"]
 
 _LOG_SECONDS: Final = 5.0
+_STALL: Final = 0.1
+"""A share of the window: a sweep that comes so late tells that this process did not get to run."""
 _OTHER_CONNECTIONS: Final = 2
 """Of the secondary's pool, beside the stream's: this one, and one for a resync."""
 _FRAGILE: Final = "ElasticKV"
@@ -120,6 +122,7 @@ class ShadowSubscriptions:
         self._is_needed = trio.Event()
         """Set by whatever may need a connection."""
         self._unsent_messages = 0
+        self._next_sweep = clock()
         self._log_limit = RateLimit(_LOG_SECONDS, clock)
 
     def __repr__(self) -> str:
@@ -298,6 +301,9 @@ class ShadowSubscriptions:
     @_reporting
     def _sweep(self) -> None:
         stream, now = self._stream, self._clock()
+        due, self._next_sweep = self._next_sweep, now + self._config.pubsub_sweep_seconds
+        if now - due > _STALL * self._config.pubsub_compare_window_seconds:
+            self._matcher.stalled(now)
         unsent, self._unsent_messages = self._unsent_messages, stream.unsent_messages
         if unsent != self._unsent_messages or not stream.gate.is_open:
             self._matcher.disturb(Doubt.NOT_MIRRORED, now)

@@ -179,6 +179,23 @@ def test_nothing_is_judged_before_the_stream_has_settled() -> None:
     assert (stage.tally.matched, stage.sides) == (1, [P])
 
 
+def test_what_arrived_during_a_stall_is_heard_before_anything_is_judged() -> None:
+    """The twin may be in the socket when the process gets to run again."""
+    stage = Stage()
+    watch, new = stage.watch(), Watch(Kind.CHANNEL, b"new")
+    stage.matcher.confirm(new, stage.now)
+    stage.hear(P, watch)
+    stage.now += 10 * WINDOW
+    stage.matcher.stalled(stage.now)
+    stage.alone += stage.matcher.sweep(stage.now, math.inf)
+    stage.hear(S, watch)
+    stage.hear(S, new)
+    stage.pass_time(3 * WINDOW)
+
+    assert (stage.tally.matched, stage.alone) == (1, [])
+    assert (stage.tally.inconclusive, new.is_certain) == ({Doubt.STARTING: 1}, True)
+
+
 def test_ended_subscription_raises_no_alarm() -> None:
     """What waits for a twin waits in vain; a new subscription has nothing to do with it."""
     stage = Stage()
