@@ -8,16 +8,24 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import typer
+from starlette.routing import Route
 
 from docs.generate import PAGES, renewed
+from dualkv.admin.http import build_app
 from dualkv.admin.status import convergence
+from dualkv.cli import app
 from dualkv.commands.table import COMMANDS
 from dualkv.config import SETTINGS, ProxyConfig, ProxyMode, load_config
+from dualkv.core.coverage import Outcome
 from dualkv.core.dirty import DirtyReason
+from dualkv.core.divergence import Cause, Divergence, DivergenceKind
+from dualkv.core.divergence_record import RecordMaker
 from dualkv.core.gate import GateState
 from dualkv.core.ledger import DropReason, Queue
 from dualkv.net.writer import DualWriter
 from dualkv.observe.collector import FAMILIES
+from dualkv.observe.divergence_log import DROP_REASONS
 from dualkv.resp import encode
 
 ROOT = Path(__file__).parent.parent
@@ -91,6 +99,39 @@ def test_every_field_of_convergence_is_documented() -> None:
     assert told is not None
     assert all(f'"{name}"' in text for name in (*told, *told["resync"]))
     assert all(f"`{name}`" in text for name in told.keys() - {"resync"})
+
+
+def test_every_field_of_a_divergence_and_every_cause_is_documented() -> None:
+    """What a record tells stands in its table and its example, and so does why stores differ."""
+    text = read("docs/reference/divergences.md")
+    record = RecordMaker(False, b"")(Divergence("get", DivergenceKind.EXTRA_DATA, b"k", b"", b""))
+
+    assert all(f'"{name}"' in text and f"`{name}`" in text for name in record)
+    assert all(f"| `{cause.value}` |" in text for cause in Cause)
+    assert all(f"`{kind.value}`" in text for kind in DivergenceKind)
+    assert all(f"`{outcome.value}`" in text for outcome in Outcome)
+    assert all(f"`{setting.name}`" in text for setting in SETTINGS if setting.name.startswith("ready_"))
+
+
+def test_every_page_and_every_command_is_documented() -> None:
+    """What somebody can ask for over HTTP or on the command line stands in a table."""
+    http, cli = read("docs/reference/http.md"), read("docs/reference/cli.md")
+    pages = [
+        route.path
+        for route in build_app(DualWriter(ProxyConfig()), lambda: False).routes
+        if isinstance(route, Route)
+    ]
+
+    assert all(f"| `{page.replace('{id}', 'ID')}` |" in http for page in pages)
+    names = [typer.main.get_command(app).commands]  # type: ignore[attr-defined]
+    assert all(f"`dualkv {name}" in cli for name in names[0])
+
+
+def test_every_reason_why_a_divergence_is_not_in_the_file_is_documented() -> None:
+    """Whoever sees one in a metric can look it up."""
+    text = read("docs/reference/metrics.md")
+
+    assert all(f"`{reason}`" in text for reason in DROP_REASONS)
 
 
 def test_every_mode_is_in_the_readme() -> None:
