@@ -23,6 +23,7 @@ from dualkv.core.divergence import Cause, Divergence, DivergenceKind
 from dualkv.core.divergence_record import RecordMaker
 from dualkv.core.gate import GateState
 from dualkv.core.ledger import DropReason, Queue
+from dualkv.core.pubsub_matching import Doubt
 from dualkv.net.writer import DualWriter
 from dualkv.observe.collector import FAMILIES
 from dualkv.observe.divergence_log import DROP_REASONS
@@ -66,6 +67,13 @@ def test_every_reason_of_a_drop_is_documented() -> None:
     text = read("docs/discussion/drops.md")
 
     assert all(f"| `{reason.value}` |" in text for reason in DropReason)
+
+
+def test_every_doubt_of_a_message_is_documented() -> None:
+    """The same for messages that are not compared."""
+    text = read("docs/discussion/comparing.md")
+
+    assert all(f"| `{doubt.value}` |" in text for doubt in Doubt)
 
 
 def test_every_reason_why_a_key_is_dirty_is_documented() -> None:
