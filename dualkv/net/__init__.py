@@ -10,6 +10,8 @@
 - `writer`: `DualWriter`, which joins lanes, the secondary stream and the comparing
 - `stream`: the secondary stream: bounded, ordered, sharded, accounted
 - `shadow`: confirms differences by reading again
+- `pubsub`: the connection to the primary that all subscribers share
+- `shadow_pubsub`, `following`: the same subscriptions on the secondary, to compare the messages
 - `session`: one client
 - `listener`: accepts clients
 """
