@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from dualkv.core.coverage import OTHER, Coverage, Outcome, PrefixCoverage, shown_prefix
+from dualkv.commands.keys import keys_of
+from dualkv.commands.table import COMMANDS, find_command
+from dualkv.core.coverage import OTHER, Coverage, Outcome, PrefixCoverage, covered_key, shown_prefix
 
 
 def test_reads_are_counted_by_what_their_keys_begin_with() -> None:
@@ -81,6 +83,32 @@ def test_any_iterable_of_keys_will_do() -> None:
     coverage.note(Outcome.GAP, (b"a:3",))
 
     assert coverage.total().compared == 3
+
+
+@pytest.mark.parametrize(
+    ("request_text", "key"),
+    [
+        ("GET a", "a"), ("MGET a b", "a"), ("HGETALL a", "a"), ("OBJECT ENCODING a", "a"),
+        ("ZINTER 2 a b", "a"), ("SINTERCARD 2 a b LIMIT 1", "a"), ("EVAL_RO return 2 a b", "a"),
+        ("XREAD COUNT 1 STREAMS a b 0 0", "a"), ("LCS a b", "a"), ("GEORADIUS_RO a 1 2 3 m", "a"),
+        ("SORT_RO a", "a"), ("XINFO STREAM a", "a"), ("PING", ""), ("KEYS *", ""), ("DBSIZE", ""),
+        ("GET", ""), ("EVAL_RO return 0", ""), ("NO.SUCH a", ""),
+    ],
+)  # fmt: skip
+def test_a_request_counts_for_its_first_key(request_text: str, key: str) -> None:
+    """Wherever the command has it; a request without one counts for none."""
+    args = tuple(request_text.encode().split())
+    spec = find_command(args[0], args[1] if len(args) > 1 else None)
+
+    assert covered_key(spec, args) == key.encode()
+
+
+def test_the_first_key_is_that_of_the_rules_for_every_command() -> None:
+    """The short way finds what the long way finds."""
+    args = (b"X", b"1", b"1", b"1", b"a", b"b", b"c", b"d")
+    for spec in COMMANDS:
+        if keys := keys_of(spec, args):
+            assert covered_key(spec, args) == keys[0], spec.name
 
 
 @pytest.mark.parametrize(
