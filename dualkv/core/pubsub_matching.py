@@ -27,6 +27,7 @@ import enum
 import hashlib
 import math
 from collections import Counter, deque
+from itertools import takewhile
 from typing import Final
 
 import attrs
@@ -39,6 +40,9 @@ __all__ = ["Alone", "Doubt", "MessageMatcher", "PubSubTally", "Side", "Watch"]
 MAX_WAITING: Final = 20_000
 MAX_WAITING_BYTES: Final = 16 * 1024 * 1024
 """Bounds of what waits for a twin."""
+
+MAX_ALONE: Final = 1000
+"""Divergences of one sweep; the others wait for the next."""
 
 _OVERHEAD_BYTES: Final = 800
 """What a waiting message takes in memory beside its bytes, roughly."""
@@ -322,6 +326,8 @@ class MessageMatcher:
     def sweep(self, now: float, settled: float) -> list[Alone]:
         """Judge what has waited long enough; return the divergences.
 
+        At most `MAX_ALONE` of these at once: they are reported one by one, and other work has to go on.
+
         Args:
             now: In seconds.
             settled: All that was offered to the stream before this has reached the secondary; infinity if
@@ -337,7 +343,9 @@ class MessageMatcher:
         if self._doubt is not None and self._doubting.is_over(now, settled, self._window):
             self._doubt = None
         alone: list[Alone] = []
-        while self._order and (entry := next(iter(self._order))).due <= now:
+        for entry in [*takewhile(lambda one: one.due <= now, self._order)]:
+            if len(alone) == MAX_ALONE:
+                break
             self._forget(entry)
             if not entry.is_expected:
                 self._judge(entry, alone)

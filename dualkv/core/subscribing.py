@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Final
 
 import attrs
@@ -105,11 +106,15 @@ class Subscribing:
         return len(self._questions) < MAX_QUESTIONS
 
     def next_request(self) -> tuple[bytes, list[Confirmed]]:
-        """Return what to send now, and what is confirmed already since nobody came to unsubscribe from it."""
+        """Return what to send now, and what is confirmed already since nobody came to unsubscribe from it.
+
+        While it `has_work` there may be more.
+        """
         wires: list[bytes] = []
         confirmed: list[Confirmed] = []
-        while self.has_work:
-            name = next(iter(self._changed))
+        for name in [*islice(self._changed, MAX_QUESTIONS)]:
+            if not self._has_room:
+                break
             del self._changed[name]
             asked = self._asked.get(name)
             if not self._is_wanted(name):

@@ -75,6 +75,8 @@ class Follower:
                 raise ConnectionLost("it takes no requests") from None
             except OSError as error:
                 raise ConnectionLost(str(error)) from None
+            if self._talk.has_work:
+                self.wake()
             with trio.move_on_at(next_ping):
                 await self._has_work.wait()
 

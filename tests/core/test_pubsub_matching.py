@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualkv.core.pubsub_matching import Alone, Doubt, MessageMatcher, PubSubTally, Side, Watch
+from dualkv.core.pubsub_matching import (
+    MAX_ALONE,
+    Alone,
+    Doubt,
+    MessageMatcher,
+    PubSubTally,
+    Side,
+    Watch,
+)
 from dualkv.core.subscriptions import Kind
 
 WINDOW = 2.0
@@ -284,6 +292,18 @@ def test_what_waits_is_bounded(max_waiting: int, max_bytes: int) -> None:
     stage.pass_time(3 * WINDOW)
 
     assert stage.sides == [P]
+
+
+def test_divergences_are_told_in_portions() -> None:
+    """A store that delivers nothing at all does not stop the rest of the work."""
+    stage = Stage(10 * MAX_ALONE)
+    watch = stage.watch()
+    for number in range(2 * MAX_ALONE + 1):
+        stage.hear(P, watch, b"%d" % number)
+    stage.now += WINDOW
+    portions = [len(stage.matcher.sweep(stage.now, math.inf)) for _ in range(4)]
+
+    assert portions == [MAX_ALONE, MAX_ALONE, 1, 0]
 
 
 def test_close_counts_what_waits() -> None:
