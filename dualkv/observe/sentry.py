@@ -159,6 +159,7 @@ class SentryReporter:
                 "contexts": {
                     "divergence": {
                         "key": _readable(divergence.key),
+                        **({"pattern": _readable(divergence.pattern)} if divergence.pattern else {}),
                         "primary": _readable(divergence.expected),
                         "secondary": _readable(divergence.actual),
                         "time": divergence.time_seconds,

@@ -199,6 +199,25 @@ async def test_channels_patterns_and_shard_channels_are_compared_apart(pair: Pai
     assert sorted(proxy.metrics.divergences.values()) == [1, 1, 1]
 
 
+async def test_report_names_the_pattern(pair: Pair) -> None:
+    """And the channel, and the payload."""
+    sentry = RecordingSentry()
+    async with (
+        comparing_proxy(pair.primary.address, pair.secondary.address, reporter=sentry.reporter) as proxy,
+        connect(proxy.port) as subscriber,
+        past_the_proxy(pair.secondary) as stranger,
+    ):
+        await subscribe(proxy, subscriber, "PSUBSCRIBE", "c*")
+        await stranger.call("PUBLISH", "c1", "x" * 1000)
+        await wait_until(lambda: proxy.metrics.pubsub.alone == 1)
+    (event,) = sentry.events
+    told = event["contexts"]["divergence"]
+
+    assert event["tags"] == {"kind": "extra_data", "command": "psubscribe"}
+    assert (told["key"], told["pattern"], told["primary"]) == ("c1", "c*", "")
+    assert told["secondary"] == "x" * 256
+
+
 async def test_notifications_of_keys_are_not_compared(server_binary: Path) -> None:
     """Each store makes its own."""
     options = ("--notify-keyspace-events", "KEA")

@@ -15,6 +15,7 @@ from dualkv.net.following import Follower, Said
 from dualkv.resp.encode import array, bulk, command, integer
 from tests.net.building import options_for, socket_pair
 from tests.support.fake_backend import running_fake
+from tests.support.proxy import wait_until
 
 CHANNEL = (Kind.CHANNEL, b"c")
 CONFIRMATION = array([bulk(b"subscribe"), bulk(b"c"), integer(1)])
@@ -32,7 +33,7 @@ class Bench:
     async def receive(self, data: bytes) -> None:
         """Return when the follower has sent *data*, and nothing else."""
         received = b""
-        with trio.fail_after(5):
+        with trio.fail_after(5):  # noqa: ASYNC912 - there is always something to receive
             while len(received) < len(data):
                 received += await self.server.receive_some()
         assert received == data
@@ -63,9 +64,7 @@ async def test_wishes_are_followed_and_answers_told() -> None:
     async with running_follower() as bench:
         await bench.receive(command("subscribe", "c"))
         await bench.server.send_all(CONFIRMATION + array([bulk(b"message"), bulk(b"c"), bulk(b"x")]))
-        with trio.fail_after(5):
-            while len(bench.said) < 2:  # noqa: ASYNC110 - it tells a list
-                await trio.sleep(0.001)
+        await wait_until(lambda: len(bench.said) == 2)
         bench.wanted.clear()
         bench.follower._talk.look_at(CHANNEL)
         bench.follower.wake()
