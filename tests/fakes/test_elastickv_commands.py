@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 import pytest
-import trio
 
 from dualkv.core.dialect import LEARNING, learn
 from dualkv.resp.replies import value_of
 from dualkv.servers import EmbeddedServer
 from tests.fakes.elastickv import Cluster
 from tests.fakes.elastickv.commands import COMMANDS
-from tests.fakes.talk import ask, error_of, leader_client
+from tests.fakes.talk import ask, error_of, leader_client, until
 from tests.support.client import connect
 from tests.support.stores import contents
 
@@ -246,8 +245,7 @@ async def test_a_client_that_gives_up_does_not_block_for_ever(elastickv: Cluster
     """Its blocked command goes with it, and pops nothing."""
     async with leader_client(elastickv) as client:
         await client.send(b"BZPOPMIN z 0\r\n")
-    while elastickv.nodes[0].client_count:
-        await trio.lowlevel.checkpoint()
+    await until(lambda: not elastickv.nodes[0].client_count)
     async with leader_client(elastickv) as client:
         await ask(client, "ZADD z 1 a")
         assert await ask(client, "ZCARD z") == 1

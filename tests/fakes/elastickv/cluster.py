@@ -63,6 +63,7 @@ class Cluster(Leadership):
         self.is_open = True
         self.channels = Channels()
         self._engine = engine
+        self._in_flight: set[trio.CancelScope] = set()
 
     def __repr__(self) -> str:
         return f"<Cluster {self.nodes}>"
@@ -101,12 +102,14 @@ class Cluster(Leadership):
         return reply
 
     async def _commit(self, work: Work) -> bytes:
-        leader, term_over = self.leader, self.term_over
+        leader = self.leader
         assert leader is not None
         is_applied = False
+        term = trio.CancelScope()
+        self._in_flight.add(term)
         try:
-            async with self.pipeline.transaction(work):
-                if not term_over.is_set():
+            with term:
+                async with self.pipeline.transaction(work):
                     is_applied = True
                     self.pipeline.committed += 1
                     replies = await self._engine.ask(work.requests, work.reply_count)
@@ -114,12 +117,19 @@ class Cluster(Leadership):
                     for _ in range(ran.harms):
                         self.note_harm("a script", leader)
                     await self.pipeline.spend(ran.keys, ran.elements)
-                    if not term_over.is_set():
-                        return ran.reply
+                    return ran.reply
         finally:
+            self._in_flight.discard(term)
             if not is_applied and self.is_open and self.faults.coin(self.applied_by_chance):
                 self._engine.post(work.requests, work.reply_count)
         return encode.error(NOT_LEADER if leader.is_alive else reset_connection(leader.address))
+
+    def end_term(self) -> None:
+        """Let nobody lead; what is being committed is answered at once."""
+        super().end_term()
+        for term in self._in_flight:
+            term.cancel("the leader has gone")
+        self.pipeline.forget()
 
     async def wait_for(self, name: str, args: Args) -> bytes | None:
         """Do what blocks, until the leader moves; return its reply."""

@@ -65,14 +65,14 @@ class Leadership:
         if node is None:
             previous = self._believed or self.leader or self.nodes[-1]
             node = next(each for each in self._behind(previous) if each.is_alive)
-        self._end_term()
+        self.end_term()
         self.leader = self._believed = node
         self.elections += 1
         self._has_leader.set()
 
     def step_down(self) -> None:
         """Leave the cluster without a leader, and all nodes alive, until `elect`."""
-        self._end_term()
+        self.end_term()
         self.leader = self._believed = None
 
     async def move_leader(self, to: Node | None = None, *, gap_seconds: float = 0.0) -> Node:
@@ -102,7 +102,7 @@ class Leadership:
         """Kill a node."""
         was_leader = node is self.leader
         if was_leader:
-            self._end_term()
+            self.end_term()
             self.leader = None  # and believed to lead until the others have noticed
         node.die()
         if was_leader and self.election_seconds is not None:
@@ -127,7 +127,8 @@ class Leadership:
     def _behind(self, node: Node) -> Iterable[Node]:
         return self.nodes[node.index + 1 :] + self.nodes[: node.index + 1]
 
-    def _end_term(self) -> None:
+    def end_term(self) -> None:
+        """Let nobody lead."""
         self.term_over.set()
         self.term_over = trio.Event()
         if self._has_leader.is_set():

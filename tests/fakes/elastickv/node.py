@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -68,12 +69,9 @@ class Node:
             session.reset()
 
     async def _accept(self, listener: trio.socket.SocketType, nursery: trio.Nursery) -> None:
-        with listener:
+        with listener, suppress(trio.ClosedResourceError):  # closed when it dies
             while True:
-                try:
-                    accepted, _ = await listener.accept()
-                except trio.ClosedResourceError:
-                    return  # dead
+                accepted, _ = await listener.accept()
                 session = Session(self, trio.SocketStream(accepted), next(self._numbers))
                 self._sessions.add(session)
                 nursery.start_soon(self._serve, session)

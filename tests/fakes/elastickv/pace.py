@@ -80,6 +80,11 @@ class CommitPipeline:
     def pace(self, pace: Pace) -> None:
         self._pace = pace
         self._slots = _slots(pace)
+        self.forget()
+
+    def forget(self) -> None:
+        """Let the leader be free from now on: it is another one."""
+        self._free_at = 0.0
 
     def objection(self, work: Work) -> str | None:
         """Return the error text if *work* is too much; a script tells how much it is when it has run."""
