@@ -21,7 +21,7 @@ from dualkv.commands.keys import keys_of
 from dualkv.commands.table import COMMANDS, CommandSpec
 from dualkv.core.printable import text_of
 
-__all__ = ["OTHER", "Coverage", "Outcome", "PrefixCoverage", "covered_key", "shown_prefix"]
+__all__ = ["MESSAGES", "OTHER", "Coverage", "Outcome", "PrefixCoverage", "covered_key", "shown_prefix"]
 
 _GATHERED: Final = 512
 _MAX_PREFIX_BYTES: Final = 128
@@ -29,6 +29,10 @@ _MAX_PREFIX_BYTES: Final = 128
 
 OTHER: Final = b"(other)\x00"
 """Stands for all prefixes that are not told apart; no key that clients use begins like this."""
+
+
+MESSAGES: Final = b"(messages)\x00"
+"""Stands for messages of Pub/Sub where prefixes are told: their channels are no keys."""
 
 
 class Outcome(enum.StrEnum):
@@ -67,8 +71,8 @@ class PrefixCoverage:
 
 def shown_prefix(prefix: bytes) -> str:
     """Return a prefix as a person reads it."""
-    if prefix == OTHER:
-        return "(other)"
+    if prefix in (OTHER, MESSAGES):
+        return prefix[:-1].decode()
     return text_of(prefix) if prefix else "(none)"
 
 

@@ -149,6 +149,11 @@ class Divergence:
     """Why, probably."""
 
     @property
+    def is_message(self) -> bool:
+        """Whether it is about a message of Pub/Sub, and not about a read."""
+        return self.command in _SUBSCRIBING
+
+    @property
     def size_bytes(self) -> int:
         """What it takes in memory, roughly."""
         args = sum(map(len, self.args)) + sum(len(arg) for entry in self.history for arg in entry.args)
@@ -157,6 +162,7 @@ class Divergence:
         return _RECORD_OVERHEAD_BYTES + 200 * len(self.history) + args + texts + values
 
 
+_SUBSCRIBING: Final = frozenset({"subscribe", "psubscribe", "ssubscribe"})
 _RECORD_OVERHEAD_BYTES: Final = 800
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 import attrs
 
 from dualkv.config import ProxyConfig
-from dualkv.core.coverage import Coverage, Outcome
+from dualkv.core.coverage import MESSAGES, Coverage, Outcome
 from dualkv.core.divergence import Divergence, DivergenceIds, DivergenceKind
 from dualkv.core.divergence_record import RecordMaker
 from dualkv.core.divergence_ring import DivergenceRing
@@ -100,8 +100,12 @@ class Findings:
             divergence = attrs.evolve(divergence, id=self._ids.next())
         is_gap = divergence.kind is DivergenceKind.MIGRATION_GAP
         self.ring.add(divergence)
-        self.coverage.note(Outcome.GAP if is_gap else Outcome.DIVERGED, (divergence.key,))
-        self._recent.add((divergence.kind.value, self.coverage.group_of(divergence.key)), self._clock())
+        if divergence.is_message:
+            prefix = MESSAGES
+        else:
+            self.coverage.note(Outcome.GAP if is_gap else Outcome.DIVERGED, (divergence.key,))
+            prefix = self.coverage.group_of(divergence.key)
+        self._recent.add((divergence.kind.value, prefix), self._clock())
         if self.log is not None:
             if is_gap and self._gap_limit.allow() is None:
                 self.log.note_dropped((divergence,), "gap_limit")

@@ -76,6 +76,7 @@ def test_what_does_not_happen_again_is_told_and_fails(stores: Pair) -> None:
     [
         ({"show_values": False}, "# (hidden: SET user:1 <hash "),
         ({"history": ()}, "# The key's writes are not known here"),
+        ({"command": "psubscribe", "args": ()}, "# This is about a message"),
         ({"args": ()}, "# The read is not known here: the key's type is asked for instead."),
         (
             {"args": (b"HGET", b"user:1", b"x"), "show_values": False},

@@ -6,7 +6,7 @@ import pytest
 
 from dualkv.commands.keys import keys_of
 from dualkv.commands.table import COMMANDS, find_command
-from dualkv.core.coverage import OTHER, Coverage, Outcome, PrefixCoverage, covered_key, shown_prefix
+from dualkv.core.coverage import MESSAGES, OTHER, Coverage, Outcome, PrefixCoverage, covered_key, shown_prefix
 
 
 def test_reads_are_counted_by_what_their_keys_begin_with() -> None:
@@ -113,7 +113,13 @@ def test_the_first_key_is_that_of_the_rules_for_every_command() -> None:
 
 @pytest.mark.parametrize(
     ("prefix", "shown"),
-    [(b"user:", "user:"), (b"", "(none)"), (OTHER, "(other)"), (b"\xff\x00\n\x1b:", "\\xff\\x00\\x0a\\x1b:")],
+    [
+        (b"user:", "user:"),
+        (b"", "(none)"),
+        (OTHER, "(other)"),
+        (MESSAGES, "(messages)"),
+        (b"\xff\x00\n\x1b:", "\\xff\\x00\\x0a\\x1b:"),
+    ],
 )
 def test_a_prefix_is_shown_in_one_harmless_line(prefix: bytes, shown: str) -> None:
     """Keys are anybody's bytes; a terminal must not obey them."""

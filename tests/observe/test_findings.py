@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from dualkv.commands.table import find_command
 from dualkv.config import ProxyConfig
-from dualkv.core.coverage import PrefixCoverage
+from dualkv.core.coverage import MESSAGES, PrefixCoverage
 from dualkv.core.divergence import Divergence, DivergenceKind
 from dualkv.observe.findings import Findings
 from dualkv.observe.metrics import ProxyMetrics
@@ -66,6 +67,16 @@ def test_what_is_told_is_covered_by_prefix(clock: Clock) -> None:
         ),
         b"cart:": PrefixCoverage(writes_checked=1),
     }
+
+
+def test_messages_are_divergences_and_no_compared_reads(clock: Clock) -> None:
+    """A channel is no key: it is no evidence, and no prefix that wants more of it."""
+    findings = Findings(ProxyConfig(), clock)
+    findings.diverged(attrs.evolve(divergence(key=b"news:1"), command="psubscribe"))
+
+    assert findings.coverage.by_prefix() == {}
+    assert findings.recent_divergences() == {(MISMATCH, MESSAGES): 1}
+    assert len(findings.ring) == 1
 
 
 def test_what_is_older_than_the_window_is_not_recent(clock: Clock) -> None:
