@@ -86,7 +86,7 @@ def _writes(record: dict[str, Any]) -> Iterator[str]:
 def _read(record: dict[str, Any]) -> Iterator[str]:
     args = _list(record.get("args"))
     if str(record.get("command")).endswith("subscribe"):
-        yield "# This is about a message: subscribe on both servers and publish it. What follows says nothing."
+        yield "# This is about a message: publish it to subscribers of both. What follows tells nothing."
     if not _is_known(args):
         hidden = f" ({' '.join(map(_argument, args))})" if args else ""
         yield f"# The read is not known here{hidden}: the key's type is asked for instead."
