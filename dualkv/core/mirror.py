@@ -9,6 +9,7 @@ import attrs
 
 from dualkv.commands.keys import keys_of
 from dualkv.core.context import START, Context
+from dualkv.core.dirty import DirtyReason
 from dualkv.core.effects.model import Command
 from dualkv.core.ledger import Queue
 from dualkv.core.routing import Plan, plan_of
@@ -29,6 +30,7 @@ __all__ = [
     "is_about_data",
     "keys_by_db",
     "may_publish",
+    "outcomes",
     "size_bytes",
     "write_error_reason",
 ]
@@ -70,6 +72,8 @@ class StreamItem:
     """A copy of a key's state: how many have failed before it."""
     mends: bool = False
     """A copy of the state of a key that was dirty: what is queued before it, on that key, is not exact."""
+    copied: frozenset[tuple[int, bytes]] = frozenset()
+    """Those of its keys whose states are copied behind it: what it does to them does not matter."""
 
     def keys(self) -> tuple[bytes, ...] | None:
         """Return the keys that order it among other items; None if it may touch any."""
@@ -77,23 +81,24 @@ class StreamItem:
             return keys_of(self.plan.spec, self.request.args)
         return keys_of_all(self.parts)
 
-    def keys_of_parts(self) -> list[tuple[Plan, list[tuple[int, bytes]]]] | None:
+    def keys_of_parts(self) -> list[tuple[Plan, list[tuple[int, bytes]] | None]]:
         """Return each of its commands with the keys it names, these with their databases; None: any keys."""
         db = self.context.db
-        found: list[tuple[Plan, list[tuple[int, bytes]]]] = []
+        found: list[tuple[Plan, list[tuple[int, bytes]] | None]] = []
         for plan, request in self.parts or ((self.plan, self.request),):
             if self.parts and plan.spec.name == "SELECT":
                 db = int(request.args[1])
-            keys = keys_by_db(plan, request.args, db)
-            if keys is None:
-                return None
-            found.append((plan, keys))
+            found.append((plan, keys_by_db(plan, request.args, db)))
         return found
 
     def keys_by_db(self) -> list[tuple[int, bytes]] | None:
         """Return the keys that order it, each with its database; None if it may touch any."""
-        parts = self.keys_of_parts()
-        return None if parts is None else list(dict.fromkeys(key for _, keys in parts for key in keys))
+        found: dict[tuple[int, bytes], None] = {}
+        for _, keys in self.keys_of_parts():
+            if keys is None:
+                return None
+            found.update(dict.fromkeys(keys))
+        return list(found)
 
 
 def keys_by_db(plan: Plan, args: tuple[bytes, ...], db: int) -> list[tuple[int, bytes]] | None:
@@ -212,12 +217,26 @@ def differs(item: StreamItem, frame: bytes) -> bool:
     """Return whether the secondary answered a mirrored write otherwise than a store that was equal before."""
     if item.check is not None:
         return frame != item.check
-    if any(item.part_checks) and frame[:1] in (b"*", b"~"):
-        return any(
-            check is not None and told != check
-            for check, told in zip(item.part_checks, elements_of(frame), strict=False)
-        )
-    return False
+    return any(item.part_checks) and DirtyReason.REPLY_DIFFERED in outcomes(item, frame)
+
+
+def outcomes(item: StreamItem, frame: bytes) -> list[DirtyReason | None]:
+    """Return for each command of a mirrored write what is wrong with its answer; None: nothing."""
+    if not item.parts:
+        return [_outcome(frame, item.check)]
+    if is_error(frame):
+        return [DirtyReason.FAILED] * len(item.parts)
+    if frame[:1] not in (b"*", b"~"):
+        return [None] * len(item.parts)
+    checks = item.part_checks or (None,) * len(item.parts)
+    found = [_outcome(told, check) for told, check in zip(elements_of(frame), checks, strict=False)]
+    return found + [None] * (len(item.parts) - len(found))
+
+
+def _outcome(told: bytes, check: bytes | None) -> DirtyReason | None:
+    if is_error(told):
+        return DirtyReason.FAILED
+    return DirtyReason.REPLY_DIFFERED if check is not None and told != check else None
 
 
 _ERROR_REASONS: Final = (

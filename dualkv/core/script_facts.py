@@ -42,10 +42,11 @@ _UNREPEATABLE: Final = re.compile(
 """Time, chance, relative expiry, generated ids, orders that differ between servers, and commands or options
 that the text does not tell."""
 
-_CALL: Final = re.compile(rb"\b(?:redis|server)\s{0,8}\.\s{0,8}p?call\s{0,8}\(\s{0,8}(.*)")
+_CALL: Final = re.compile(rb"\b(?:redis|server)\s{0,8}\.\s{0,8}p?call\s{0,8}\(\s{0,8}")
 _PLAIN_CALL: Final = re.compile(
-    rb"""['"]\w+['"]\s{0,8},\s{0,8}(?:KEYS\s{0,8}\[\s{0,8}(?:\d+|\w+)\s{0,8}\]|(\w+))\s{0,8}[,)]"""
+    rb"""['"]\w+['"]\s{0,8},\s{0,8}(?:KEYS\s{0,8}\[\s{0,8}(?:\d+|\w+)\s{0,8}\]|(\w+))\s{0,8}([,)])"""
 )
+_KEYLESS_CALL: Final = re.compile(rb"""(?i)['"]time['"]\s{0,8}\)""")
 _KEYS_ALIAS: Final = re.compile(
     rb"\blocal\s{1,8}(\w+(?:\s{0,8},\s{0,8}\w+){0,15})\s{0,8}="
     rb"\s{0,8}(KEYS\s{0,8}\[\s{0,8}\w+\s{0,8}\](?:\s{0,8},\s{0,8}KEYS\s{0,8}\[\s{0,8}\w+\s{0,8}\])*)"
@@ -91,14 +92,18 @@ def facts_of(body: bytes) -> ScriptFacts:
 def _names_its_keys(body: bytes) -> bool:
     if _OBSCURE.search(body):
         return False
-    calls = body.count(b"call")
-    found = [call for call in _CALL.findall(body) if not _MANY_KEYS.match(call)]
-    if len(found) != calls:  # a call on a line with another, through a variable, or of many keys
+    starts = [found.end() for found in _CALL.finditer(body)]
+    if len(starts) != body.count(b"call"):  # a call through a variable
         return False
-    plain = [_PLAIN_CALL.match(call) for call in found]
-    if not all(plain):
-        return False
-    variables = {call[1] for call in plain if call and call[1]}
+    variables: set[bytes] = set()
+    for start in starts:
+        if _KEYLESS_CALL.match(body, start):
+            continue
+        plain = _PLAIN_CALL.match(body, start)
+        if plain is None or (_MANY_KEYS.match(body, start) and plain[2] != b")"):
+            return False
+        if plain[1]:
+            variables.add(plain[1])
     return not variables or all(_is_alias(name, body) for name in variables)
 
 

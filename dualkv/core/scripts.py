@@ -24,7 +24,11 @@ _MAX_BYTES: Final = 4 * 1024 * 1024
 
 
 class ScriptCache:
-    """The newest scripts that were executed or loaded, bounded in number and bytes."""
+    """The newest scripts that were executed or loaded, bounded in number and bytes.
+
+    ``SCRIPT FLUSH`` takes nothing out: what was executed before it may still wait to be sent, and a hash
+    means the same script for ever.
+    """
 
     def __init__(self) -> None:
         self._bodies: dict[bytes, bytes] = {}
@@ -41,10 +45,6 @@ class ScriptCache:
                 self._remember(args[1])
             case "SCRIPT LOAD":
                 self._remember(args[2])
-            case "SCRIPT FLUSH":
-                self._bodies.clear()
-                self._facts.clear()
-                self._bytes = 0
 
     def facts(self, name: str, args: tuple[bytes, ...]) -> ScriptFacts:
         """Return what is known of the script that ``EVAL``, ``EVALSHA`` or ``FCALL`` runs."""
@@ -58,6 +58,10 @@ class ScriptCache:
         if facts is None and digest in self._bodies:
             facts = self._facts[digest] = facts_of(self._bodies[digest])
         return facts or OPAQUE
+
+    def names_its_keys(self, plan: Plan, request: Request) -> bool:
+        """Return whether a script touches no keys but those that the request names."""
+        return self.facts(plan.spec.name, request.args).names_its_keys
 
     def _remember(self, body: bytes) -> None:
         digest = _digest(body)

@@ -239,6 +239,8 @@ class Translator:
             item = StreamItem(plan, queue, request, now, context, check=commands[0].reply)
         else:
             item = commands_item(queue, commands, now, context)
+        if copies:
+            item.copied = frozenset(copies)
         return Translation(item, copies)
 
     def translate_transaction(
@@ -291,6 +293,7 @@ class Translator:
             exec_plan, Queue.SCRIPT if has_script else Queue.WRITE, parts, now, context, tuple(checks),
             wire if is_whole else None,
         )  # fmt: skip
+        item.copied = frozenset(copies)
         return Translation(item, tuple(copies))
 
     def _executed(

@@ -288,7 +288,7 @@ class Copier:
                             await trio.sleep(min(_LONGEST_YIELD_SECONDS, seconds * _YIELD))
         finally:
             for job in jobs:
-                self._stream.under_way.discard(job.key)
+                self._stream.doubtful.under_way.discard(job.key)
 
     def submit(self, db: int, wire: bytes, call: Call) -> None:
         """Send on the lane, in a database, what is asked for the sake of copies.
@@ -359,10 +359,10 @@ class Copier:
                 job.is_over = True
                 return None
         if job.copy.is_under_way:
-            self._stream.under_way.add(job.key)
+            self._stream.doubtful.under_way.add(job.key)
         elif job.copy.is_over:
             job.is_over = True
-            self._stream.under_way.discard(job.key)
+            self._stream.doubtful.under_way.discard(job.key)
         self._enter(job, copied, now)
 
     def _enter(self, job: _Job, copied: Copied, now: float) -> None:

@@ -225,7 +225,7 @@ class ClientOperations:
         """A blocking command: on the lane if there is something, else on a connection of its own."""
         blocked = self._blocked = _Blocked(self._writer)
         self._state.is_blocked = True
-        swaps = self._writer.stream.swaps if self._writer.stream is not None else 0
+        swaps = self._writer.stream.doubtful.swaps if self._writer.stream is not None else 0
         try:
             with blocked.scope:
                 reply = await self._try_at_once(plan, request)
@@ -294,7 +294,7 @@ class ClientOperations:
         translation = Translation(item, tuple((context.db, key) for _, key in effects.copies))
 
         def enter() -> None:
-            if stream.swaps == swaps:
+            if stream.doubtful.swaps == swaps:
                 writer.enter(translation)
             else:
                 self._mark(plan, request, swaps)
@@ -311,7 +311,7 @@ class ClientOperations:
         stream.copy_now([(db, key) for key in keys], is_unordered=True)
 
         def mark_everywhere() -> None:
-            if stream.swaps != swaps:  # it may have been before databases were exchanged, or after that
+            if stream.doubtful.swaps != swaps:  # was it before databases were exchanged, or after that?
                 stream.copy_now([(one, key) for one in self._lane.dbs for key in keys], is_unordered=True)
 
         self._writer.when_seen(plan, request, mark_everywhere)

@@ -118,10 +118,10 @@ class Resync:
         progress.keys_total = sum(keys_in_db.values())
         _log.warning("resync begins", extra={"why": why, "keys": progress.keys_total})
         if progress.phase is Phase.COPYING:
-            swaps = self._stream.swaps
+            swaps = self._stream.doubtful.swaps
             while not await self._copy_each(keys_in_db):
                 pass
-            if self._stream.swaps != swaps:
+            if self._stream.doubtful.swaps != swaps:
                 self._writer.dirty.require_resync("databases were exchanged during a resync")
             progress.phase, progress.db, progress.cursor = Phase.CLEANING, 0, b"0"
         dialect = self._stream.dialect

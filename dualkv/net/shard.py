@@ -283,7 +283,7 @@ class Shard:
                 stream.drop(item, DropReason.EXPIRED)
             elif item.expected is not None and stream.sheds(item, now):
                 stream.drop(item, DropReason.SHED)
-            elif (stream.dirty or stream.mending) and stream.defers(item):
+            elif (stream.dirty or stream.doubtful.mending) and stream.defers(item):
                 pass
             elif item.context is not usable and not self._is_known(item):
                 break

@@ -22,18 +22,16 @@ from typing import Final
 import trio
 
 from dualkv.config import ProxyConfig
-from dualkv.core.copying import disturbs
 from dualkv.core.dialect import LEARNING, Dialect, learn
 from dualkv.core.dirty import DirtyKeys, DirtyReason, Key
+from dualkv.core.doubtful import DoubtfulKeys
 from dualkv.core.gate import Gate, GateState
 from dualkv.core.identity import Forgotten, Identity, identify
 from dualkv.core.ledger import DropReason, Queue
 from dualkv.core.mirror import (
     StreamItem,
-    changes_functions,
     differs,
     error_of,
-    is_about_data,
     may_publish,
     size_bytes,
     write_error_reason,
@@ -48,8 +46,6 @@ from dualkv.observe.metrics import ProxyMetrics, bucket_of
 __all__ = ["SecondaryStream"]
 
 _DROP_LOG_SECONDS: Final = 5.0
-_INDEPENDENT: Final = frozenset({"MSET", "DEL", "UNLINK", "EXISTS", "TOUCH"})
-"""What they do to one key has nothing to do with their other keys."""
 _BOTH: Final = ("primary", "secondary")
 
 _log = logging.getLogger("dualkv.stream")
@@ -92,11 +88,7 @@ class SecondaryStream:
         self.dialect: Dialect | None = None
         """What the secondary understands; None: it has not been reached yet."""
         self._identity: Identity | None = None
-        self._swaps: list[tuple[int, int]] = []  # databases that have been exchanged, so far
-        self.under_way: set[Key] = set()
-        """Large keys of which a part has been copied and another part has not."""
-        self.mending: Counter[Key] = Counter()
-        """Keys that were dirty and whose copies are queued: what is queued before these is not exact."""
+        self.doubtful = DoubtfulKeys(dirty, translator.scripts.names_its_keys)
         self.copied_bytes = 0
         """What copies of states that are queued or in flight take in memory."""
         self.gate = Gate(config.secondary_timeout_seconds, config.shards)
@@ -153,10 +145,11 @@ class SecondaryStream:
 
         The books are made at the end of the step, for all items of the step at once.
         """
-        if self._swaps:
+        doubtful = self.doubtful
+        if doubtful.swaps:
             for item in items:
-                item.epoch = len(self._swaps)
-        if self.under_way:
+                item.epoch = doubtful.swaps
+        if doubtful.under_way:
             items = [item for item in items if not self._disturbs_copies(item)]
         if not self.gate.is_open:
             items = [item for item in items if self._passes_gate(item)]
@@ -176,7 +169,7 @@ class SecondaryStream:
         if item.queue is Queue.SHADOW:
             self._refuse(item, DropReason.SUSPENDED)
             return False
-        keys = self._keys_now(item)
+        keys = self.doubtful.keys_now(item)
         if keys is None and self.gate.state is GateState.OVERLOADED:
             return True  # it has its place in the order: what is queued already comes before it
         if not keys and keys is not None:
@@ -200,7 +193,7 @@ class SecondaryStream:
 
     def _is_deferred(self, item: StreamItem) -> bool:
         """Whether an item does not enter, since a key of it is dirty."""
-        if not self._is_spoiled(item):
+        if not self._is_spoiled(item, is_queued=False):
             return False
         if item.queue is Queue.SHADOW:
             self._refuse(item, DropReason.DIRTY_KEY)
@@ -211,7 +204,7 @@ class SecondaryStream:
 
     def defers(self, item: StreamItem) -> bool:
         """Whether an item that has been waiting is not sent: a key of it has become dirty meanwhile."""
-        if not self._is_spoiled(item, self.mending):
+        if not self._is_spoiled(item, is_queued=True):
             return False
         if item.queue is Queue.SHADOW:
             self.drop(item, DropReason.DIRTY_KEY)
@@ -219,151 +212,40 @@ class SecondaryStream:
             self._leave_queue(item)
         return True
 
-    def _is_spoiled(self, item: StreamItem, mending: Collection[Key] = ()) -> bool:
-        """Whether an item would meet another state than on the primary; then its keys are copied instead.
-
-        Args:
-            item: Which.
-            mending: Keys whose copies are queued behind it.
-        """
-        if item.queue is Queue.COPY:
-            return False
-        keys = self._keys_now(item)
-        if not keys or not any(key in self.dirty or key in mending for key in keys):
-            return False
-        if item.queue is Queue.SHADOW:
-            return True
-        self.copy_now(self._infected(item, mending))
-        is_lost = all(key in self.dirty or key in mending for key in keys)
-        if is_lost and not (item.queue is Queue.SCRIPT and not self._names_its_keys(item)):
-            return True
-        item.check, item.part_checks = None, ()
-        return False  # for the other keys
-
-    def _infected(self, item: StreamItem, mending: Collection[Key]) -> list[Key]:
-        """Return the keys that would be wrong because a command makes them out of others that are."""
-        infected: dict[Key, None] = {}
-        for plan, keys in item.keys_of_parts() or ():
-            moved = [self._moved(key, item.epoch) for key in keys]
-            is_derived = len(moved) > 1 and plan.spec.name not in _INDEPENDENT
-            if is_derived and any(key in self.dirty or key in mending or key in infected for key in moved):
-                infected.update(dict.fromkeys(key for key in moved if key not in mending))
-        return list(infected)
+    def _is_spoiled(self, item: StreamItem, *, is_queued: bool) -> bool:
+        """Whether an item would meet another state than on the primary; then its keys are copied instead."""
+        is_spoiled = self.doubtful.spoils(item, self.clock(), is_queued=is_queued)
+        self.announce_dirty()
+        return is_spoiled
 
     def _disturbs_copies(self, item: StreamItem) -> bool:
-        """Whether an item cannot be sent beside the chunks of a large key; then the copy begins anew."""
-        if item.queue is Queue.COPY:
+        """Whether an item cannot be sent beside the chunks of a large key."""
+        if not self.doubtful.disturbs_copies(item, self.clock()):
             return False
-        keys = self._keys_now(item)
-        concerned = self.under_way if keys is None else self.under_way.intersection(keys)
-        if not concerned:
-            return False
-        if item.queue is Queue.SHADOW:
-            self._refuse(item, DropReason.DIRTY_KEY)
-            return True
-        parts = item.parts or ((item.plan, item.request),)
-        if keys is not None and not any(disturbs(plan.spec.name) for plan, _ in parts):
-            item.check, item.part_checks = None, ()  # counts differ while elements are missing
-            return False
-        now = self.clock()
-        for key in concerned:
-            self.dirty.mark(key, DirtyReason.NOT_REPLAYABLE, now, is_urgent=True)
-        self.under_way -= concerned
-        self.announce_dirty()
-        return False  # what depends on a dirty key is deferred next
-
-    @property
-    def swaps(self) -> int:
-        """How often databases have been exchanged."""
-        return len(self._swaps)
-
-    def _keys_now(self, item: StreamItem) -> list[Key] | None:
-        """Return an item's keys by the databases that they are in now."""
-        keys = item.keys_by_db()
-        if keys is None or item.epoch == len(self._swaps):
-            return keys
-        return [self._moved(key, item.epoch) for key in keys]
-
-    def _moved(self, key: Key, epoch: int) -> Key:
-        """Return where a key is now that was named when databases had been exchanged *epoch* times."""
-        db, name = key
-        for one, other in self._swaps[epoch:]:
-            db = other if db == one else one if db == other else db
-        return db, name
+        self._refuse(item, DropReason.DIRTY_KEY)
+        return True
 
     def follow_swaps(self, item: StreamItem) -> None:
         """Take note if an item has exchanged databases: their dirty keys go with them."""
-        for plan, request in item.parts or ((item.plan, item.request),):
-            if plan.spec.name == "SWAPDB":
-                one, other = int(request.args[1]), int(request.args[2])
-                self._swaps.append((one, other))
-                moved = {one: other, other: one}
-                self.dirty.swap(one, other)
-                self.mending = Counter({(moved.get(db, db), k): n for (db, k), n in self.mending.items()})
-                # A part has been copied, which moves; the rest would be read where the key is no more.
-                self.copy_now(self.under_way | {(moved.get(db, db), key) for db, key in self.under_way})
-                self.under_way.clear()
+        self.doubtful.follow_swaps(item, self.clock())
+        self.announce_dirty()
 
     def copy_now(self, keys: Iterable[Key], *, is_unordered: bool = False) -> None:
-        """Copy the state of *keys* at the next position: that is the effect of what has just been executed.
-
-        Args:
-            keys: Which.
-            is_unordered: That happened beside the lane.
-        """
-        now = self.clock()
-        for key in keys:
-            self.dirty.mark(key, DirtyReason.NOT_REPLAYABLE, now, is_urgent=True, is_unordered=is_unordered)
+        """Copy the state of *keys* at the next position (`DoubtfulKeys.copy_now`)."""
+        self.doubtful.copy_now(keys, self.clock(), is_unordered=is_unordered)
         self.announce_dirty()
 
     def mark_keys(
         self, keys: Iterable[Key] | None, reason: DirtyReason, *, unordered_for_seconds: float = 0.0
     ) -> None:
-        """Take note that *keys* may differ on the secondary.
-
-        Args:
-            keys: Which; None: nobody knows.
-            reason: Why.
-            unordered_for_seconds: So long it may go on happening; what was read before does not count.
-        """
-        if keys is None:
-            self.dirty.require_resync(f"a write that may touch any key: {reason.value}")
-        else:
-            now = self.clock()
-            for key in keys:
-                self.dirty.mark(
-                    key,
-                    reason,
-                    now,
-                    is_unordered=unordered_for_seconds > 0,
-                    not_before=now + unordered_for_seconds,
-                )
+        """Take note that *keys* may differ on the secondary (`DoubtfulKeys.mark`)."""
+        self.doubtful.mark(keys, reason, self.clock(), unordered_for_seconds=unordered_for_seconds)
         self.announce_dirty()
 
     def _mark(self, item: StreamItem, reason: DirtyReason) -> None:
-        """Take note that an item did not do what it should."""
-        if item.expected is not None:
-            return None
-        if changes_functions(item):
-            self.dirty.functions = True
-            self.announce_dirty()
-        if not is_about_data(item):
-            return None
-        keys = self._keys_now(item)
-        if keys is not None and item.queue is Queue.COPY:
-            for key in keys:
-                self.dirty.mark(key, reason, self.clock(), attempts=item.attempts + 1)
-            return self.announce_dirty()
-        self.mark_keys(keys, reason)
-        if item.queue is Queue.SCRIPT and reason is not DirtyReason.FAILED and not self._names_its_keys(item):
-            self.dirty.require_resync(f"a script that may write keys it does not name: {reason.value}")
-
-    def _names_its_keys(self, item: StreamItem) -> bool:
-        return all(
-            self.scripts.facts(plan.spec.name, request.args).names_its_keys
-            for plan, request in item.parts or ((item.plan, item.request),)
-            if plan.queue is Queue.SCRIPT
-        )
+        """Take note that an item was not executed, or that nobody knows."""
+        self.doubtful.not_applied(item, reason, self.clock())
+        self.announce_dirty()
 
     def introduced(self, replies: list[bytes]) -> None:
         """Take note of what the secondary says of itself on a new connection."""
@@ -437,7 +319,7 @@ class SecondaryStream:
         if Queue.COPY in by_queue:
             copies = [item for item in items if item.queue is Queue.COPY]
             self.copied_bytes += size_bytes(copies)
-            self.mending.update(self._mended_by(copies))
+            self.doubtful.queued(copies)
         return True
 
     def _admit_or_refuse(self, item: StreamItem) -> bool:
@@ -447,16 +329,9 @@ class SecondaryStream:
         self._mark(item, DirtyReason.DROPPED)
         return False
 
-    def _mended_by(self, items: Iterable[StreamItem]) -> list[Key]:
-        """Return the keys that copies among *items* mend."""
-        return [key for item in items if item.mends for key in self._keys_now(item) or ()]
-
     def passed(self, item: StreamItem) -> None:
-        """Take note that an item leaves its place in the queue: nothing is before it any more."""
-        for key in self._mended_by([item]):
-            self.mending[key] -= 1
-            if self.mending[key] <= 0:
-                del self.mending[key]
+        """Take note that a copy leaves its place in the queue."""
+        self.doubtful.passed(item)
 
     def _refuse(self, item: StreamItem, reason: DropReason) -> None:
         self._queues[item.queue].ledger.refuse(reason)
@@ -505,7 +380,7 @@ class SecondaryStream:
 
     def came_late(self, item: StreamItem) -> None:
         """Take note that an item was applied behind some that followed it: its keys are not exact."""
-        self.copy_now(self._keys_now(item) or ())
+        self.copy_now(self.doubtful.keys_now(item) or ())
 
     def _leave_queue(self, item: StreamItem) -> None:
         self._queues[item.queue].ledger.defer_queued()
@@ -570,16 +445,15 @@ class SecondaryStream:
             for item, frame in zip(batch, frames, strict=True):
                 if item.expected is None:
                     if self.dirty.marked.total() != marked:  # by an item before it in this batch
-                        self._is_spoiled(item)
+                        self._is_spoiled(item, is_queued=False)
                     if (error := error_of(item, frame)) is not None:
                         failed[item.queue] += 1
                         by_command[item.plan.index].errors += 1
                         self._metrics.secondary_write_errors[item.plan.index, write_error_reason(error)] += 1
-                        self._mark(item, DirtyReason.FAILED)
+                        self._answered_oddly(item, frame)
                         self._note_unsent(item)
                     elif (item.check is not None or item.part_checks) and differs(item, frame):
-                        self._metrics.write_replies_differed += 1
-                        self._mark(item, DirtyReason.REPLY_DIFFERED)
+                        self._metrics.write_replies_differed += self._answered_oddly(item, frame)
                 elif frame == item.expected and not item.attempt:
                     matches += 1
                 else:
@@ -587,6 +461,12 @@ class SecondaryStream:
         finally:  # whatever the comparing does
             self._metrics.shadow_matches += matches
             self._finish(batch, by_queue, failed)
+
+    def _answered_oddly(self, item: StreamItem, frame: bytes) -> bool:
+        """Take note of an odd answer; return whether it tells of a difference nobody knew of."""
+        is_news = self.doubtful.answered_oddly(item, frame, self.clock())
+        self.announce_dirty()
+        return is_news
 
     def settle_without_answer(self, batch: list[StreamItem], by_queue: Counter[Queue], reason: str) -> None:
         """Account for a batch whose outcome is unknown."""

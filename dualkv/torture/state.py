@@ -178,9 +178,12 @@ _READERS: Final = {
 async def _more(store: Store, kind: str, key: bytes, answers: list[Any], now_ms: int) -> dict[str, Any]:
     """Return the aspects that need further questions."""
     if kind == "string" and answers[0].startswith(_HLL_MAGIC):
-        count = await store.call("PFCOUNT", key)
+        # Named twice, it is counted by its registers: a count kept beside them may outlive damage to them.
+        count = await store.call("PFCOUNT", key, key)
+        if not isinstance(count, int):
+            return {"value": answers[0][:8] + bytes(8) + answers[0][16:]}
         # The registers may be laid out in two ways, with the count beside them or not.
-        return {"value": "a HyperLogLog", "distinct elements": count} if isinstance(count, int) else {}
+        return {"value": "a HyperLogLog", "distinct elements": count}
     if kind == "hash" and store.knows("HPEXPIRETIME") and answers[0]:
         return await _field_expiry(store, key, answers[0][::2])
     if kind == "stream":

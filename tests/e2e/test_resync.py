@@ -190,7 +190,7 @@ async def test_large_key_that_is_moved_or_removed_while_it_is_copied(pair: Pair,
     ):
         stream = proxy.server.writer.stream
         assert stream is not None
-        await wait_until(lambda: bool(stream.under_way) or proxy.metrics.resync.completed > 0)
+        await wait_until(lambda: bool(stream.doubtful.under_way) or proxy.metrics.resync.completed > 0)
         replies = await client.pipeline(commands[disturbance])
         assert not any(map(is_error, replies))
         await proxy.wait_resynced()

@@ -204,7 +204,7 @@ async def test_what_is_queued_before_a_copy_is_not_exact_any_more() -> None:
         assert lines(fake.commands) == ["SET c 1", "DEL a", "SET a 2", "INCR a"]
         assert bench.ledger().deferred == 2
         assert bench.dirty() == ["b"]
-        assert not bench.stream.mending
+        assert not bench.stream.doubtful.mending
 
 
 async def test_shadow_reads_of_what_is_known_to_differ_are_not_made() -> None:
