@@ -42,8 +42,6 @@ _STATE: Final = "resync"
 _SAVE_SECONDS: Final = 1.0
 _LOG_SECONDS: Final = 10.0
 _RETRY_SECONDS: Final = 0.2
-_NEVER_ENUMERATED: Final = frozenset({"ElasticKV"})
-"""Stores that a ``SCAN`` harms."""
 
 _KEYSPACE: Final = re.compile(r"^db(\d+):keys=(\d+)", re.MULTILINE)
 
@@ -125,7 +123,7 @@ class Resync:
                 self._writer.dirty.require_resync("databases were exchanged during a resync")
             progress.phase, progress.db, progress.cursor = Phase.CLEANING, 0, b"0"
         dialect = self._stream.dialect
-        if dialect is not None and dialect.has("SCAN") and dialect.product not in _NEVER_ENUMERATED:
+        if dialect is not None and dialect.has("SCAN") and dialect.is_enumerable:
             await self._clean_all()
         seconds = clock() - progress.started_at
         _log.warning(

@@ -355,3 +355,14 @@ def test_the_fast_path_is_for_commands_that_hold_whatever_their_arguments(
 ) -> None:
     """In a small store, Redis 7.0, Redis 8.2."""
     assert tuple(holds_as_is(name, dialect) for dialect in (SMALL, REDIS_7_0, REDIS_8_2)) == expected
+
+
+def test_elastickv_is_told_by_what_it_says_of_itself() -> None:
+    """Its leader or its own command gives it away: it fuses, is never enumerated, and has one keyspace."""
+    by_leader = learn((info("redis_version:7.2.0", "raft_leader_redis:"), REFUSED))
+    by_command = learn((REFUSED, encode.array([row("get"), row("elastickv.zremfast")])))
+
+    for dialect in (by_leader, by_command):
+        assert dialect.product == "ElasticKV"
+        assert (dialect.fuses, dialect.is_enumerable, dialect.has_databases) == (True, False, False)
+    assert (REDIS_7_0.fuses, REDIS_7_0.is_enumerable, REDIS_7_0.has_databases) == (False, True, True)

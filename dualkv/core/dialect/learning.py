@@ -16,7 +16,10 @@ from dualkv.core.dialect.payloads import rdb_version_of
 from dualkv.core.effects.model import Args
 from dualkv.resp.replies import is_error, value_of
 
-__all__ = ["LEARNING", "learn"]
+__all__ = ["ELASTICKV", "LEARNING", "learn"]
+
+ELASTICKV: Final = "ElasticKV"
+"""The product that commits each write through Raft."""
 
 LEARNING: Final[tuple[Args, ...]] = ((b"INFO", b"server"), (b"COMMAND",))
 """What to ask at connect: 100 KB and 2 ms for a Redis 8.2."""
@@ -59,6 +62,9 @@ def learn(replies: Sequence[bytes]) -> Dialect:
             if redis_version >= since and commands.issuperset(companions)
         ),
         rdb_version=rdb_version_of(product, version) if "RESTORE" in commands else 0,
+        fuses=product == ELASTICKV,
+        is_enumerable=product != ELASTICKV,
+        has_databases=product != ELASTICKV,
     )
 
 
@@ -90,7 +96,7 @@ def _product(info: dict[str, str], commands: frozenset[str]) -> tuple[str, tuple
         return "Dragonfly", _version(info["dragonfly_version"].partition("-")[2])
     version = _version(info.get("redis_version", ""))
     if "raft_leader_redis" in info or any(name.startswith("ELASTICKV.") for name in commands):
-        return "ElasticKV", version
+        return ELASTICKV, version
     return "Redis", version
 
 

@@ -23,6 +23,12 @@ class Dialect:
     """Options that older stores lack: ``SET PXAT``."""
     rdb_version: int
     """The newest ``DUMP`` payload that it can ``RESTORE``; 0: none."""
+    fuses: bool = False
+    """Whether many effects go faster as one transaction, since each one costs it a commit."""
+    is_enumerable: bool = True
+    """Whether ``SCAN``, ``KEYS`` and ``DBSIZE`` may be sent to it. A node of ElasticKV dies of them."""
+    has_databases: bool = True
+    """Whether ``SELECT`` separates anything. In ElasticKV all databases are one."""
 
     def has(self, name: str) -> bool:
         """Whether it knows a command (``SET``), sub-command (``XGROUP CREATE``) or option (``SET PXAT``)."""
