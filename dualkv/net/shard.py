@@ -15,14 +15,14 @@ import attrs
 import trio
 
 from dualkv.core.backoff import Backoff
-from dualkv.core.context import Context, switches
+from dualkv.core.context import Context
 from dualkv.core.identity import INTRODUCTION, is_clear
 from dualkv.core.ledger import DropReason, Queue
 from dualkv.core.mirror import StreamItem
 from dualkv.errors import BackendUnavailable, ConnectionLost, ReplyProtocolError
 from dualkv.net.connection import Connection
-from dualkv.resp.encode import command, pack
-from dualkv.resp.replies import is_error
+from dualkv.net.exchange import Exchange
+from dualkv.resp.encode import pack
 
 if TYPE_CHECKING:
     from dualkv.net.stream import SecondaryStream
@@ -37,8 +37,6 @@ _IDLE_SECONDS: Final = 0.1
 _LINGER_SECONDS: Final = 0.003
 """After the first item, wait so long for more: a batch costs 100 µs, however small it is."""
 _IDLE_CHECK_SECONDS: Final = 1.0
-_UNKNOWN_DB: Final = -1
-"""Behind a transaction that selects: whatever comes next has to select."""
 
 _INTRODUCTION: Final = tuple(map(pack, INTRODUCTION))
 
@@ -76,14 +74,8 @@ class Shard:
         self._must_coalesce = False
         self._is_at_end = False
         self._connection: Connection | None = None
-        self._context = Context()
-        """What the connection is set to."""
-        self._dbs: dict[int, bool] = {}
-        """Databases, and whether the secondary has them, as far as that is known."""
-        self._usable: set[Context] = set()
-        """Contexts of items that were looked at and found possible."""
-        self._known_scripts: set[bytes] = set()
-        """Hashes of scripts that were sent on the connection."""
+        self._exchange: Exchange | None = None
+        """What is said on the connection; there is one whenever there is a connection."""
         self._last_exchange = 0.0
         self._backoff = Backoff()
         self._has_failed = False  # since the last batch that was answered
@@ -236,11 +228,7 @@ class Shard:
             stream.gate.failed()
             return False
         self._connection = Connection(sock, greeting)
-        own = stream.backend.options.db
-        self._context = Context(db=own)
-        self._dbs = {own: True}
-        self._usable.clear()
-        self._known_scripts.clear()
+        self._exchange = Exchange(self._connection, stream)
         return await self._introduce()
 
     async def _introduce(self) -> bool:
@@ -269,7 +257,8 @@ class Shard:
 
     def _next_batch(self) -> list[StreamItem]:
         """Take what goes out next, up to a rendezvous; drop what is too old."""
-        stream, waiting = self._stream, self._waiting
+        stream, waiting, exchange = self._stream, self._waiting, self._exchange
+        assert exchange is not None
         now = stream.clock()
         young = now - stream.shortest_timeout_seconds  # what was offered later needs no closer look
         batch: list[StreamItem] = []
@@ -285,9 +274,9 @@ class Shard:
                 stream.drop(item, DropReason.SHED)
             elif (stream.dirty or stream.doubtful.mending) and stream.defers(item):
                 pass
-            elif item.context is not usable and not self._is_known(item):
+            elif item.context is not usable and not exchange.is_known(item):
                 break
-            elif item.context is not usable and (refusal := self._refusal(item)) is not None:
+            elif item.context is not usable and (refusal := exchange.refusal(item)) is not None:
                 stream.drop(item, refusal)
             else:
                 usable = item.context
@@ -330,56 +319,34 @@ class Shard:
             self._waiting.popleft()
             return
         self._waiting.popleft()
+        assert self._exchange is not None
         try:
             if self._is_expired(rendezvous.item, self._stream.clock()):
                 self._stream.drop(rendezvous.item, DropReason.EXPIRED)
             elif self._stream.defers(rendezvous.item):
                 pass
-            elif (refusal := self._refusal(rendezvous.item)) is not None:
+            elif (refusal := self._exchange.refusal(rendezvous.item)) is not None:
                 self._stream.drop(rendezvous.item, refusal)
             else:
                 await self._send_batch([rendezvous.item])
         finally:
             rendezvous.is_over.set()
 
-    def _is_known(self, item: StreamItem) -> bool:
-        """Whether it is known if the secondary has the item's database."""
-        return item.context in self._usable or self._stream.db_for(item) in self._dbs
-
-    def _refusal(self, item: StreamItem) -> DropReason | None:
-        """Return why the secondary cannot take *item*, if it cannot. Its database must be known."""
-        if item.context in self._usable:
-            return None
-        assert self._connection is not None
-        if not self._dbs[self._stream.db_for(item)]:
-            return DropReason.NO_SUCH_DB
-        if item.context.protocol in self._connection.greeting.protocols:
-            self._usable.add(item.context)
-        elif item.expected is not None:  # of a write nobody reads the reply
-            return DropReason.NOT_SPOKEN
-        return None
-
     async def _look_for_db(self, item: StreamItem) -> bool:
         """Find out whether the secondary has an item's database; return whether it could be asked."""
-        db = self._stream.db_for(item)
-        if db in self._dbs:
-            return True
-        assert self._connection is not None
+        assert self._exchange is not None
         try:
-            with trio.fail_after(self._stream.read_timeout_seconds):
-                (reply,) = await self._connection.exchange(command("SELECT", db), 1)
+            await self._exchange.look_for_db(item)
         except (ConnectionLost, ReplyProtocolError, trio.TooSlowError):
             self._has_failed = True
             self._disconnect(lost=True)
             return False
-        self._dbs[db] = not is_error(reply)
-        if self._dbs[db]:
-            self._context = self._context._replace(db=db)
         return True
 
     async def _send_batch(self, batch: list[StreamItem]) -> None:
         """Send a batch, wait for its replies, and have every item accounted for."""
-        stream = self._stream
+        stream, exchange = self._stream, self._exchange
+        assert exchange is not None
         started = stream.clock()
         by_queue = stream.take(batch, started)
         has_scripts = Queue.SCRIPT in by_queue
@@ -395,7 +362,7 @@ class Shard:
                 if has_scripts:
                     await stream.script_slots.acquire()
                     has_slot = True
-                frames = await self._exchange(batch)
+                frames = await exchange.run(batch)
             reason = "deadline_exceeded"
         except (ConnectionLost, ReplyProtocolError) as error:
             reason = "connection_lost"
@@ -415,63 +382,6 @@ class Shard:
                 stream.gate.answered()
                 self._last_exchange = now = stream.clock()
                 stream.settle(batch, by_queue, frames, now - started)
-
-    async def _exchange(self, batch: list[StreamItem]) -> Sequence[bytes]:
-        """Send a batch; return the frame that tells each item's outcome.
-
-        Where an item belongs to another database, or a shadow read wants another RESP version, the
-        connection is switched between two items.
-        """
-        connection = self._connection
-        assert connection is not None
-        pieces: list[bytes] = []
-        outcomes: list[int] = []  # positions among the replies, if they are not simply one per item
-        expected = 0
-        current: Context | None = None  # what the connection is set to, if an item had just that
-        has_scripts = False
-        for item in batch:
-            if item.context is not current:
-                if item.context != self._context:
-                    before = self._switches_to(item)
-                    pieces += before
-                    expected += len(before)
-                current = item.context if item.context == self._context else None
-            if item.queue is Queue.SCRIPT:
-                has_scripts = True
-                pieces.append(self._stream.scripts.wire(item, self._known_scripts))
-            else:
-                pieces.append(item.request.raw)
-            if item.selects:
-                current, self._context = None, self._context._replace(db=_UNKNOWN_DB)
-            expected += item.reply_count
-            outcomes.append(expected - 1)
-        frames = await connection.exchange(b"".join(pieces), expected)
-        if expected != len(batch):
-            frames = [frames[position] for position in outcomes]
-        if has_scripts:
-            await self._spell_out(batch, frames)
-        return frames
-
-    async def _spell_out(self, batch: list[StreamItem], frames: list[bytes]) -> None:
-        """Repeat with their bodies the scripts that the secondary has forgotten meanwhile."""
-        assert self._connection is not None
-        for position, item in enumerate(batch):
-            if not frames[position].startswith(b"-NOSCRIPT"):
-                continue
-            wire = self._stream.scripts.wire(item, set())
-            if wire != item.request.raw:
-                switches_back = self._switches_to(item)
-                replies = await self._connection.exchange(
-                    b"".join([*switches_back, wire]), len(switches_back) + 1
-                )
-                frames[position] = replies[-1]
-                self._stream.came_late(item)
-
-    def _switches_to(self, item: StreamItem) -> list[bytes]:
-        """Return what has to be sent before *item*. The RESP version matters where the reply is compared."""
-        protocol = self._context.protocol if item.expected is None else item.context.protocol
-        before, self._context = self._context, Context(protocol, self._stream.db_for(item))
-        return switches(before, self._context)
 
     def abandon(self) -> None:
         """Drop everything that still waits: the drain's time is over."""

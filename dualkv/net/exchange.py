@@ -1,0 +1,142 @@
+"""What a shard says on one connection: batches, and what has to be said between their items.
+
+There is one for each connection, since it is the connection that is set to a database and a RESP version,
+and that has seen scripts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from dualkv.core.context import Context, switches
+from dualkv.core.ledger import DropReason, Queue
+from dualkv.core.mirror import StreamItem
+from dualkv.net.connection import Connection
+from dualkv.resp.encode import command
+from dualkv.resp.replies import is_error
+
+if TYPE_CHECKING:
+    from dualkv.net.stream import SecondaryStream
+
+__all__ = ["Exchange"]
+
+_UNKNOWN_DB: Final = -1
+"""Behind a transaction that selects: whatever comes next has to select."""
+
+
+class Exchange:
+    """One connection, as far as items are concerned. Its shard opens and closes the connection.
+
+    Args:
+        connection: Just opened.
+        stream: Whose shard it belongs to.
+    """
+
+    def __init__(self, connection: Connection, stream: SecondaryStream) -> None:
+        self._connection = connection
+        self._stream = stream
+        own = stream.backend.options.db
+        self._context = Context(db=own)
+        """What the connection is set to."""
+        self._dbs = {own: True}
+        """Databases, and whether the secondary has them, as far as that is known."""
+        self._usable: set[Context] = set()
+        """Contexts of items that were looked at and found possible."""
+        self._known_scripts: set[bytes] = set()
+        """Hashes of scripts that were sent on the connection."""
+
+    # --- what it can take
+
+    def is_known(self, item: StreamItem) -> bool:
+        """Whether it is known if the secondary has the item's database."""
+        return item.context in self._usable or self._stream.db_for(item) in self._dbs
+
+    def refusal(self, item: StreamItem) -> DropReason | None:
+        """Return why the secondary cannot take *item*, if it cannot. Its database must be known."""
+        if item.context in self._usable:
+            return None
+        if not self._dbs[self._stream.db_for(item)]:
+            return DropReason.NO_SUCH_DB
+        if item.context.protocol in self._connection.greeting.protocols:
+            self._usable.add(item.context)
+        elif item.expected is not None:  # of a write nobody reads the reply
+            return DropReason.NOT_SPOKEN
+        return None
+
+    async def look_for_db(self, item: StreamItem) -> None:
+        """Find out whether the secondary has an item's database, unless that is known.
+
+        Raises:
+            ConnectionLost: The connection broke; so for `ReplyProtocolError`.
+            trio.TooSlowError: There was no answer in time. The connection is of no use any more.
+        """
+        db = self._stream.db_for(item)
+        if db in self._dbs:
+            return
+        with trio.fail_after(self._stream.read_timeout_seconds):
+            (reply,) = await self._connection.exchange(command("SELECT", db), 1)
+        self._dbs[db] = not is_error(reply)
+        if self._dbs[db]:
+            self._context = self._context._replace(db=db)
+
+    # --- batches
+
+    async def run(self, batch: list[StreamItem]) -> Sequence[bytes]:
+        """Send a batch; return the frame that tells each item's outcome.
+
+        Where an item belongs to another database, or a shadow read wants another RESP version, the
+        connection is switched between two items.
+
+        Raises:
+            ConnectionLost: The connection broke; so for `ReplyProtocolError`. What was executed is unknown.
+        """
+        pieces: list[bytes] = []
+        outcomes: list[int] = []  # positions among the replies, if they are not simply one per item
+        expected = 0
+        current: Context | None = None  # what the connection is set to, if an item had just that
+        has_scripts = False
+        for item in batch:
+            if item.context is not current:
+                if item.context != self._context:
+                    before = self._switches_to(item)
+                    pieces += before
+                    expected += len(before)
+                current = item.context if item.context == self._context else None
+            if item.queue is Queue.SCRIPT:
+                has_scripts = True
+                pieces.append(self._stream.scripts.wire(item, self._known_scripts))
+            else:
+                pieces.append(item.request.raw)
+            if item.selects:
+                current, self._context = None, self._context._replace(db=_UNKNOWN_DB)
+            expected += item.reply_count
+            outcomes.append(expected - 1)
+        frames = await self._connection.exchange(b"".join(pieces), expected)
+        if expected != len(batch):
+            frames = [frames[position] for position in outcomes]
+        if has_scripts:
+            await self._spell_out(batch, frames)
+        return frames
+
+    async def _spell_out(self, batch: list[StreamItem], frames: list[bytes]) -> None:
+        """Repeat with their bodies the scripts that the secondary has forgotten meanwhile."""
+        for position, item in enumerate(batch):
+            if not frames[position].startswith(b"-NOSCRIPT"):
+                continue
+            wire = self._stream.scripts.wire(item, set())
+            if wire != item.request.raw:
+                switches_back = self._switches_to(item)
+                replies = await self._connection.exchange(
+                    b"".join([*switches_back, wire]), len(switches_back) + 1
+                )
+                frames[position] = replies[-1]
+                self._stream.came_late(item)
+
+    def _switches_to(self, item: StreamItem) -> list[bytes]:
+        """Return what has to be sent before *item*. The RESP version matters where the reply is compared."""
+        protocol = self._context.protocol if item.expected is None else item.context.protocol
+        before, self._context = self._context, Context(protocol, self._stream.db_for(item))
+        return switches(before, self._context)
