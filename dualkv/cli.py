@@ -17,6 +17,7 @@ from dualkv.ask import commands as ask_commands
 from dualkv.config import SETTINGS, ProxyConfig, load_config, parse_proxy_mode
 from dualkv.core.auth import users_from
 from dualkv.core.modes import mode_plan
+from dualkv.core.shadow_filter import ShadowFilter
 from dualkv.errors import ConfigError
 
 __all__ = ["main"]
@@ -260,6 +261,7 @@ def _setting_of(text: str) -> tuple[str, str]:
 def config_check(config: ProxyConfig) -> None:
     """Validate the settings and print the effective ones as TOML, secrets blanked."""
     users_from(config, config.backend_options(mode_plan(config.mode).answers))
+    ShadowFilter(config.shadow_sample, config.shadow_rules)
     for name, value in config.effective().items():
         typer.echo(f"{name} = {_toml(value)}")
 

@@ -21,6 +21,7 @@ from dualkv.config import ProxyConfig
 from dualkv.errors import ConfigError
 from dualkv.net.listener import accept_clients, open_listeners
 from dualkv.net.session import ClientSession
+from dualkv.net.start_check import refuse_one_server
 from dualkv.net.writer import DualWriter
 from dualkv.observe.bar import ResyncBar
 from dualkv.observe.metrics import ProxyMetrics
@@ -94,9 +95,11 @@ class ProxyServer:
         """Open the ports, if that has not been done; `listen_and_serve` closes them.
 
         Raises:
-            ConfigError: An address cannot be listened on, or a file or directory not be used.
+            ConfigError: An address cannot be listened on, a file or directory not be used, or both stores are
+                one server.
         """
         if not self._listeners:
+            await refuse_one_server(self.config)
             self.writer.findings.open_log()
             self.writer.open_journal()
             self._listeners = await open_listeners(*self.config.listen)

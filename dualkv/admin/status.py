@@ -39,7 +39,7 @@ def backend_states(writer: DualWriter) -> dict[str, Any]:
             state |= {
                 "role": "follows",
                 "state": "up" if is_up else "down",
-                "error": None if is_up else writer.secondary.last_error,
+                "error": writer.stream.stores.objection or (None if is_up else writer.secondary.last_error),
             }
         else:
             state |= {"role": "unused", "state": "unused", "error": None}

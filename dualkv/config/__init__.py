@@ -4,6 +4,7 @@
 - `load`: flags, environment, file, default
 - `modes`: the names of the modes
 - `backends`: how a backend's address is written
+- `shadow_rules`: rules about reads that are compared
 - `values`: durations, sizes, numbers as people write them
 """
 
@@ -11,6 +12,7 @@ from dualkv.config.backends import BackendOptions
 from dualkv.config.load import load_config
 from dualkv.config.modes import ProxyMode, parse_proxy_mode
 from dualkv.config.settings import SETTINGS, ProxyConfig, Setting
+from dualkv.config.shadow_rules import ShadowRule
 
 __all__ = [
     "SETTINGS",
@@ -18,6 +20,7 @@ __all__ = [
     "ProxyConfig",
     "ProxyMode",
     "Setting",
+    "ShadowRule",
     "load_config",
     "parse_proxy_mode",
 ]

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import re
-from typing import Any
-from urllib.parse import unquote, urlsplit
+from collections.abc import Sequence
+from typing import Any, Final
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 import attrs
 
 from dualkv.config import values
 from dualkv.errors import ConfigError
 
-__all__ = ["BackendOptions", "backend", "backend_address", "without_secret"]
+__all__ = ["Address", "BackendOptions", "backend", "backend_address", "shown_address", "without_secret"]
+
+Address = tuple[str, int]
+"""Host and port of one node."""
+
+_REDIS_PORT: Final = 6379
+_SENTINEL_PORT: Final = 26379
 
 
 @attrs.frozen
@@ -34,45 +41,108 @@ class BackendOptions:
     dial_timeout_seconds: float = 5.0
     read_timeout_seconds: float = 3.0
     write_timeout_seconds: float = 3.0
+    seeds: tuple[Address, ...] = ()
+    """Nodes that are asked which of them leads; then host and port are only the first one's."""
+    sentinel: str | None = None
+    """The name by which Sentinels know the store: the seeds are Sentinels, not nodes of it."""
+    sentinel_username: str | None = None
+    sentinel_password: str | None = attrs.field(default=None, repr=False)
 
     @property
     def address(self) -> str:
         """Where it is, without secrets."""
         if self.unix_path is not None:
             return f"unix://{self.unix_path}"
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'rediss://' if self.tls else ''}{host}:{self.port}"
+        nodes = ",".join(map(shown_address, self.seeds or [(self.host, self.port)]))
+        if self.sentinel is not None:
+            return f"sentinel://{nodes}/{self.sentinel}"
+        return f"{'rediss://' if self.tls else ''}{nodes}"
+
+    def at(self, node: Address) -> BackendOptions:
+        """Return how to reach one node of it."""
+        return attrs.evolve(self, host=node[0], port=node[1], seeds=(), sentinel=None)
+
+    def at_sentinel(self, node: Address) -> BackendOptions:
+        """Return how to reach one of its Sentinels."""
+        return attrs.evolve(
+            self.at(node), username=self.sentinel_username, password=self.sentinel_password, db=0, tls=False
+        )
+
+
+def shown_address(node: Address) -> str:
+    """Return ``host:port``."""
+    host, port = node
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def backend_address(text: str) -> dict[str, Any]:
-    """Return the fields of `BackendOptions` that an address or URL gives."""
-    if "," in text:
-        raise ConfigError("a list of seeds (leader-aware backend) is not supported yet: name one address")
+    """Return the fields of `BackendOptions` that an address, a list of addresses or a URL gives."""
     if "://" not in text:
-        host, port = values.listen_address(text)
-        return {"host": host or "localhost", "port": port}
+        return _where([_node(part, None) for part in text.split(",")])
     url = urlsplit(text)
-    if url.scheme not in ("redis", "rediss", "unix"):
-        raise ConfigError(f"{url.scheme}:// is not a scheme (redis, rediss, unix)")
+    if url.scheme not in ("redis", "rediss", "unix", "sentinel"):
+        raise ConfigError(f"{url.scheme}:// is not a scheme (redis, rediss, unix, sentinel)")
+    if text.count("://") > 1:
+        raise ConfigError("several nodes are one URL: redis://user:password@host:port,host:port")
     found: dict[str, Any] = {}
     if url.username:
         found["username"] = unquote(url.username)
     if url.password:
         found["password"] = unquote(url.password)
-    db = url.path.strip("/")
     if url.scheme == "unix":
         found["unix_path"] = url.path
         db = dict(pair.split("=", 1) for pair in url.query.split("&") if "=" in pair).get("db", "")
+    elif url.scheme == "sentinel":
+        found |= _sentinels(url)
+        db = found.pop("db", "")
     else:
         found["tls"] = url.scheme == "rediss"
-        found["host"] = url.hostname or "localhost"
-        try:
-            found["port"] = url.port or 6379
-        except ValueError:
-            raise ConfigError("the port is not a number up to 65535") from None
+        found |= _where(_nodes(url, _REDIS_PORT))
+        db = url.path.strip("/")
     if db:
         found["db"] = values.count(db)
     return found
+
+
+def _where(nodes: Sequence[Address]) -> dict[str, Any]:
+    host, port = nodes[0]
+    distinct = tuple(dict.fromkeys(nodes))
+    return {"host": host, "port": port} | ({"seeds": distinct} if len(nodes) > 1 else {})
+
+
+def _node(text: str, default_port: int | None) -> Address:
+    """Return host and port of ``host:port``, with a default also of ``host``."""
+    if default_port is not None and re.fullmatch(r"\[.*\]|[^:]*", text):
+        text = f"{text}:{default_port}"
+    host, port = values.listen_address(text)
+    return host or "localhost", port
+
+
+def _nodes(url: SplitResult, default_port: int) -> list[Address]:
+    hosts = url.netloc.rpartition("@")[2].split(",")
+    try:
+        return [_node(host, default_port) for host in hosts]
+    except ConfigError:
+        raise ConfigError("the port is not a number up to 65535") from None
+
+
+_OF_SENTINEL: Final = ("db", "sentinel_username", "sentinel_password")
+
+
+def _sentinels(url: SplitResult) -> dict[str, Any]:
+    """Return what ``sentinel://user:password@host:port,host:port/name?db=1`` gives; ``db`` still as text.
+
+    User and password are the store's, as in other URLs; those of the Sentinels are in the query.
+    """
+    name = unquote(url.path.strip("/"))
+    if not name:
+        raise ConfigError("the name of the primary is missing: sentinel://host:port,host:port/name")
+    nodes = _nodes(url, _SENTINEL_PORT)
+    found: dict[str, Any] = dict(parse_qsl(url.query, keep_blank_values=True))
+    for key in found:
+        if key not in _OF_SENTINEL:
+            raise ConfigError(f"{key!r} is not an option of sentinel:// ({', '.join(_OF_SENTINEL)})")
+    return {**_where(nodes), "seeds": tuple(dict.fromkeys(nodes)), "sentinel": name, **found}
 
 
 def backend(text: str) -> str:
@@ -82,5 +152,6 @@ def backend(text: str) -> str:
 
 
 def without_secret(address: str) -> str:
-    """Return an address or URL with its password blanked."""
-    return re.sub(r"(://[^/@]*:)[^@]*@", r"\1***@", address)
+    """Return an address or URL with its passwords blanked."""
+    address = re.sub(r"(://[^/@]*:)[^@]*@", r"\1***@", address)
+    return re.sub(r"(sentinel_password=)[^&]*", r"\1***", address)

@@ -58,6 +58,7 @@ def name_as_flag(name: str) -> str:
 
 
 _ALIASES: Final = {alias: setting.name for setting in SETTINGS for alias in setting.aliases}
+_LISTS: Final = frozenset(setting.name for setting in SETTINGS if setting.is_list)
 _NOT_A_SETTING: Final = re.compile(
     r"DUALKV_(CONFIG|(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_\w+)?))"
 )
@@ -78,9 +79,14 @@ def _read_file(path: Path) -> dict[str, tuple[str, str]]:
         raise ConfigError(f"{path}: not TOML: {error}") from None
     found = {}
     for name, value in content.items():
-        if not isinstance(value, str | int | float):
+        if isinstance(value, list) and _canonical(name) in _LISTS:
+            if not all(isinstance(text, str) for text in value):
+                raise ConfigError(f"{path}: {name}: must be an array of texts")
+            text = ";".join(value)
+        elif not isinstance(value, str | int | float):
             raise ConfigError(f"{path}: {name}: must be a text, a number, true or false")
-        text = str(value).lower() if isinstance(value, bool) else str(value)
+        else:
+            text = str(value).lower() if isinstance(value, bool) else str(value)
         found[_canonical(name)] = (f"{path}: {name}", text)
     return found
 

@@ -14,6 +14,7 @@ import attrs
 from dualkv.config import values
 from dualkv.config.backends import BackendOptions, backend, backend_address, without_secret
 from dualkv.config.modes import ProxyMode, parse_proxy_mode
+from dualkv.config.shadow_rules import ShadowRule, parse_shadow_rules
 from dualkv.errors import ConfigError
 
 __all__ = ["SETTINGS", "ProxyConfig", "Setting"]
@@ -42,6 +43,11 @@ class Setting:
     def is_switch(self) -> bool:
         """Whether it is on or off: a flag without a value."""
         return self.parse is values.boolean
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it is several texts: an array in the TOML file, separated by ``;`` elsewhere."""
+        return self.parse is parse_shadow_rules
 
     @property
     def variable(self) -> str:
@@ -85,7 +91,8 @@ class ProxyConfig:
     primary: str = _setting(
         "localhost:6379",
         backend,
-        "The store of the redis-* modes: host:port, redis://, rediss:// or unix://.",
+        "The store of the redis-* modes: host:port, redis://, rediss://, unix://, sentinel://; several nodes "
+        "(host:port,host:port): the one that leads is found.",
     )
     primary_db: int = _setting("0", values.count, "Its database number.")
     primary_password: str = _setting("", str, "Its password (better: the _FILE form).", secret=True)
@@ -100,6 +107,16 @@ class ProxyConfig:
         values.positive_count,
         "Most connections to it, of all kinds.",
         aliases=("elastickv_pool_size",),
+    )
+    allow_same_server: bool = _setting(
+        "false",
+        values.boolean,
+        "Whether to mirror even if both addresses lead to one server, or one store is the other's replica.",
+    )
+    leader_aware: bool = _setting(
+        "false",
+        values.boolean,
+        "Whether the node that leads is looked for where one address is named, too.",
     )
     dial_timeout_seconds: float = _setting(
         "5s",
@@ -162,7 +179,24 @@ class ProxyConfig:
         "Longest wait of a shadow read before it is given up.",
         name="shadow_timeout",
     )
+    confirm_after_seconds: float = _setting(
+        "1s",
+        values.positive_duration,
+        "How long after a difference both stores are read again; twice, then it is reported.",
+        name="confirm_after",
+    )
     shadow_queue_size: int = _setting("1024", values.positive_count, "Shadow reads at once.")
+    shadow_sample: float = _setting(
+        "1.0",
+        values.fraction,
+        "Share of keys whose reads are compared, such as 0.1 or 10%: always the same keys.",
+    )
+    shadow_rules: tuple[ShadowRule, ...] = _setting(
+        "",
+        parse_shadow_rules,
+        "What differs from that, by key and command: 'PREFIX* COMMAND ACTION', several separated by ';' (in "
+        "the file: an array); the first that fits decides.",
+    )
 
     repair: str = _setting(
         "auto",
@@ -340,6 +374,8 @@ class ProxyConfig:
             "password": getattr(self, f"{which}_password") or None,
             **backend_address(getattr(self, which)),
         }
+        if self.leader_aware and "host" in options:
+            options.setdefault("seeds", ((options["host"], options["port"]),))
         return BackendOptions(
             name=getattr(self, f"{which}_name"),
             pool_size=getattr(self, f"{which}_pool_size"),
@@ -403,6 +439,8 @@ def _shown(setting: Setting, value: Any) -> str:
         return value.value
     if setting.is_switch:
         return str(value).lower()
+    if setting.is_list:
+        return "; ".join(map(str, value))
     if setting.parse in (values.listen_address, values.optional_listen_address):
         return "off" if value is None else f"{value[0]}:{value[1]}"
     if setting.parse in (values.duration, values.positive_duration):

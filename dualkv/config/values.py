@@ -121,9 +121,9 @@ def size(text: str) -> int:
 
 
 def fraction(text: str) -> float:
-    """Return a number between 0 and 1."""
+    """Return a number between 0 and 1, which may be written as ``10%``."""
     try:
-        number = float(text)
+        number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
         raise ConfigError(f"{text!r} is not a number") from None
     if not 0 <= number <= 1:

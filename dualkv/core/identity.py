@@ -18,6 +18,7 @@ IDENTIFYING: Final[tuple[Args, ...]] = (
     (b"INFO", b"server"),
     (b"INFO", b"persistence"),
     (b"INFO", b"keyspace"),
+    (b"INFO", b"replication"),
 )
 """What to ask at connect."""
 
@@ -33,7 +34,7 @@ def is_clear(replies: Sequence[bytes]) -> bool:
     """
     return all(
         reply.startswith((b"-ERR", b"-NOPERM")) or (reply[:1] in expected)
-        for reply, expected in zip(replies, (b"$=", b"*", b"$=", b"$=", b"$="), strict=True)
+        for reply, expected in zip(replies, (b"$=", b"*", b"$=", b"$=", b"$=", b"$="), strict=True)
     )
 
 
@@ -57,6 +58,12 @@ class Identity:
     """It has no keys in any database, and says so."""
     logs_writes: bool
     """It keeps a log of its writes on disk, or does not tell."""
+    replication_id: str = ""
+    """Of its data; a replica has its primary's."""
+    master: str = ""
+    """``host:port`` of the store whose replica it is; empty: it is none."""
+    raft_leader: str = ""
+    """Of an ElasticKV, which has no run_id: ``host:port`` of its cluster's leader."""
 
     def forgotten_since(self, before: Identity | None) -> Forgotten:
         """Return what it may have lost since it was *before*."""
@@ -67,11 +74,15 @@ class Identity:
 
 def identify(replies: Sequence[bytes]) -> Identity:
     """Return what follows from the raw replies to `IDENTIFYING`; any of them may be an error."""
-    server, persistence, keyspace = map(_text, replies)
+    server, persistence, keyspace, replication = map(_text, replies)
+    is_replica = _field(replication, "role") == "slave" and _field(replication, "master_host") != ""
     return Identity(
         run_id=_field(server, "run_id"),
         is_empty="# Keyspace" in keyspace and "keys=" not in keyspace,
         logs_writes=_field(persistence, "aof_enabled") != "0",
+        replication_id=_field(replication, "master_replid"),
+        master=f"{_field(replication, 'master_host')}:{_field(replication, 'master_port')}" if is_replica else "",
+        raft_leader=_field(replication, "raft_leader_redis"),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Final
 import attrs
 
 from dualkv.commands.keys import keys_of
+from dualkv.core.confirming import Suspicion
 from dualkv.core.context import START, Context
 from dualkv.core.dirty import DirtyReason
 from dualkv.core.effects.model import Command
@@ -54,8 +55,8 @@ class StreamItem:
     """Where the primary executed it. The RESP version matters for shadow reads only."""
     expected: bytes | None = None
     """A shadow read: the primary's raw reply. None: a write."""
-    attempt: int = 0
-    """A shadow read: how often the comparison has been repeated to confirm a difference."""
+    suspicion: Suspicion | None = None
+    """A shadow read: the difference that it is made to confirm, or that it has shown."""
     reply_count: int = 1
     """Frames that the secondary answers; the last one tells the outcome."""
     parts: tuple[tuple[Plan, Request], ...] = ()

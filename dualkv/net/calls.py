@@ -100,10 +100,9 @@ class SingleCall(Timed):
         context: Context,
         plan: Plan,
         request: Request,
-        attempt: int = 0,
         asked: Asked = NOT_ASKED,
     ) -> None:
-        super().__init__(writer, context, attempt)
+        super().__init__(writer, context)
         self._plan = plan
         self.request = request
         self._asked = asked

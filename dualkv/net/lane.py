@@ -181,6 +181,8 @@ class Lane:
         self._when_uncongested: list[Callable[[], None]] = []
         self._receive_bytes = RECEIVE_BYTES
         self._last_progress = 0.0
+        self.answered = 0
+        """How many replies have come so far: positions are counted so."""
         self._has_served = False  # whether this connection has answered anything
         self._broken = trio.Event()
         self._settled = trio.Event()
@@ -413,6 +415,7 @@ class Lane:
         self._has_served = True
         waiting = self._waiting
         total = len(frames)
+        self.answered += total
         position = 0
         while position < total:
             if not waiting:

@@ -1,47 +1,72 @@
-"""Comparing, and confirming what differs by reading again.
+"""Judging the secondary's replies to shadow reads, and confirming what differs by reading again.
 
-A shadow read sits at its position in the stream, so a difference is real unless a key expired on one side
-only, or somebody wrote past dualkv. So a difference is read once more, a little later, on the lane and
-again at its exact position; what differs twice is reported.
+What differs is a suspicion (`dualkv.core.confirming`): twice, ``confirm_after`` apart, it is read on the lane
+and, at that position, on the secondary. What differs all three times is reported, with what is known of the
+key. What is equal at one of them was transient.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
+import attrs
 import trio
 
-from dualkv.core.compare import judge
-from dualkv.core.divergence import MAX_REPORTED_BYTES, Divergence, DivergenceKind
+from dualkv.core.cause import CauseFacts, suspected_cause
+from dualkv.core.compare import Outcome, Rule, Tolerance, Verdict, judge
+from dualkv.core.confirming import Confirming, Step, Suspicion
+from dualkv.core.coverage import covered_key
+from dualkv.core.divergence import MAX_REPORTED_BYTES, Divergence, DivergenceKind, HistoryEntry
 from dualkv.core.mirror import StreamItem
 from dualkv.observe.metrics import ProxyMetrics
 from dualkv.observe.reports import DivergenceReports
 
-__all__ = ["ShadowReader"]
+__all__ = ["MAX_SUSPICIONS", "Facts", "ShadowReader"]
 
-CONFIRMATIONS: Final = 1
-CONFIRM_AFTER_SECONDS: Final = 0.1
 MAX_SUSPICIONS: Final = 1024
 """Differences that may wait for their confirmation."""
+_NEAR_EXPIRY_MILLISECONDS: Final = 1000
+"""A key that has less to live may be gone on one store already: T37 in the catalogue of traps."""
+_MAX_HISTORIES_PER_SECOND: Final = 20
+"""Looking up what happened to a key takes milliseconds."""
 
 
 class Reread(Protocol):
-    """Reads again on the lane, and shadows the reply with the next attempt number."""
+    """Reads again on the lane, and shadows the reply for the same suspicion."""
 
-    async def __call__(self, item: StreamItem) -> None:
+    async def __call__(self, suspicion: Suspicion) -> None:
         """Send the read; return when it has been answered, or cannot be."""
+
+
+@attrs.frozen
+class Facts:
+    """What whoever uses a `ShadowReader` knows of keys."""
+
+    history: Callable[[StreamItem], tuple[HistoryEntry, ...]] = lambda _: ()
+    """What happened to a read's keys lately."""
+    position: Callable[[], int] = lambda: 0
+    """How many replies the primary's lane has given."""
+    is_copied: Callable[[], bool] = lambda: False
+    """Whether all keys have been copied once."""
+    tolerance: Callable[[StreamItem], Tolerance] = lambda _: Tolerance()
+    """How far apart replies may be."""
 
 
 class ShadowReader:
     """Judges the secondary's replies to shadow reads.
+
+    `run` must be running for anything to be confirmed; it never ends by itself.
 
     Args:
         metrics: Where outcomes are counted.
         reports: Where confirmed divergences go.
         reread: How to read again.
         clock: Seconds, monotonic.
+        confirm_after_seconds: How long after a reading the next one is made.
+        facts: What is known of keys.
         on_difference: Called with each difference, and whether it is confirmed.
     """
 
@@ -51,70 +76,159 @@ class ShadowReader:
         reports: DivergenceReports,
         reread: Reread,
         clock: Callable[[], float],
+        confirm_after_seconds: float = 1.0,
+        facts: Facts = Facts(),
         on_difference: Callable[[StreamItem, DivergenceKind, bool], None] = lambda *_: None,
     ) -> None:
-        self._on_difference = on_difference
+        self.confirming = Confirming(MAX_SUSPICIONS)
+        """What differed and is to be read again."""
         self._metrics = metrics
         self._reports = reports
         self._reread = reread
         self._clock = clock
-        self._send, self._receive = trio.open_memory_channel[tuple[float, StreamItem]](MAX_SUSPICIONS)
+        self._confirm_after_seconds = confirm_after_seconds
+        self._facts = facts
+        self._on_difference = on_difference
+        self._due: deque[tuple[float, Suspicion]] = deque()
+        self._news = trio.Event()
+        self._histories = 0
+        self._histories_since = 0.0
+
+    def __repr__(self) -> str:
+        return f"<ShadowReader {self.confirming!r}>"
 
     def compare(self, item: StreamItem, actual: bytes) -> None:
-        """Judge one reply that is not equal as bytes, or that confirms an earlier one.
+        """Judge one reply that is not equal as bytes, or that belongs to a suspicion.
 
         Args:
             item: The shadow read.
             actual: The secondary's raw reply.
         """
-        comparator = item.plan.comparator
-        assert comparator is not None
+        rule = item.plan.comparator
+        assert rule is not None
         assert item.expected is not None
-        verdict = judge(comparator, item.request.args, item.expected, actual)
-        kind = verdict.kind
-        if verdict.reason is not None:
-            self._metrics.shadow_inconclusive[verdict.reason.value] += 1
-        elif kind is None:
-            if item.attempt:
-                self._metrics.shadow_unconfirmed += 1
-            else:
-                self._metrics.shadow_matches += 1
-        elif item.attempt >= CONFIRMATIONS:
-            self._report(item, actual, kind)
-            self._on_difference(item, kind, True)
+        verdict = judge(rule, item.request.args, item.expected, actual, self._facts.tolerance(item))
+        if verdict.kind is None:
+            self._settle(item, verdict)
+        elif item.suspicion is None:
+            self._suspect(item, verdict.kind)
         else:
-            self._suspect(item)
-            self._on_difference(item, kind, False)
+            self._pursue(item, item.suspicion, rule, verdict, actual)
 
-    def _report(self, item: StreamItem, actual: bytes, kind: DivergenceKind) -> None:
-        args = item.request.args
+    def _settle(self, item: StreamItem, verdict: Verdict) -> None:
+        """Account for a reading that shows no difference."""
+        if verdict.reason is None:
+            self._metrics.findings.matched((covered_key(item.plan.spec, item.request.args),))
+            if item.suspicion is None:
+                self._metrics.shadow_matches += 1
+            else:
+                self._metrics.shadow_transient += 1
+                self.confirming.close(item.suspicion)
+            return
+        reason = verdict.reason.value
+        if verdict.outcome is Outcome.ERROR:
+            self._metrics.shadow_errors[reason] += 1
+        elif verdict.outcome is Outcome.SKIPPED:
+            self._metrics.shadow_skipped[reason] += 1
+        if verdict.outcome is Outcome.INCONCLUSIVE:
+            self.inconclusive(item, reason)
+        elif item.suspicion is not None:
+            self.confirming.close(item.suspicion)
+
+    def inconclusive(self, item: StreamItem, reason: str) -> None:
+        """Account for a shadow read that tells nothing, for *reason* (a label)."""
+        self._metrics.shadow_inconclusive[reason] += 1
+        self._metrics.findings.inconclusive((covered_key(item.plan.spec, item.request.args),))
+        if item.suspicion is not None:
+            self.confirming.close(item.suspicion)
+
+    def _suspect(self, item: StreamItem, kind: DivergenceKind) -> None:
+        if self.confirming.is_known(item):
+            return self.inconclusive(item, "being_confirmed")
+        item.suspicion = self.confirming.suspect(item, self._clock())
+        if item.suspicion is None:
+            self.inconclusive(item, "too_many_differences")
+        else:
+            self._read_again_later(item.suspicion)
+        return self._on_difference(item, kind, False)
+
+    def _read_again_later(self, suspicion: Suspicion) -> None:
+        self._due.append((self._clock() + self._confirm_after_seconds, suspicion))
+        self._news.set()
+
+    def _pursue(
+        self, item: StreamItem, suspicion: Suspicion, rule: Rule, verdict: Verdict, actual: bytes
+    ) -> None:
+        """Decide what follows from a difference that was seen before."""
+        assert item.expected is not None
+        assert verdict.kind is not None
+        if suspicion.is_near_expiry(_NEAR_EXPIRY_MILLISECONDS):
+            return self.inconclusive(item, "near_expiry")
+        step = self.confirming.differs_again(suspicion, item.expected, is_timeless=rule is not Rule.TTL)
+        if step is Step.READ_AGAIN:
+            return self._read_again_later(suspicion)
+        if step is Step.IS_MOVING:
+            return self.inconclusive(item, "written_elsewhere")
+        self._report(item, suspicion, verdict, verdict.kind, actual)
+        return self._on_difference(item, verdict.kind, True)
+
+    def _report(
+        self,
+        item: StreamItem,
+        suspicion: Suspicion,
+        verdict: Verdict,
+        kind: DivergenceKind,
+        actual: bytes,
+    ) -> None:
+        args, expected, now = item.request.args, item.expected or b"", self._clock()
+        history = self._history(item, now)
+        facts = CauseFacts(
+            history=history,
+            saw_write=bool(history),
+            is_copied=self._facts.is_copied(),
+        )
         self._reports.report(
             item.plan.spec,
             Divergence(
                 command=item.plan.spec.label,
                 kind=kind,
-                key=args[1][:MAX_REPORTED_BYTES] if len(args) > 1 else b"",
-                expected=(item.expected or b"")[:MAX_REPORTED_BYTES],
+                key=covered_key(item.plan.spec, args)[:MAX_REPORTED_BYTES],
+                expected=expected[:MAX_REPORTED_BYTES],
                 actual=actual[:MAX_REPORTED_BYTES],
                 time_seconds=time.time(),
+                args=tuple(arg[:MAX_REPORTED_BYTES] for arg in args[:64]),
+                db=item.context.db,
+                detail="" if verdict.detail is None else verdict.detail.value,
+                expected_bytes=len(expected) if len(expected) > MAX_REPORTED_BYTES else 0,
+                actual_bytes=len(actual) if len(actual) > MAX_REPORTED_BYTES else 0,
+                readings=suspicion.readings,
+                confirmed_over_seconds=now - suspicion.first_seen,
+                position=self._facts.position(),
+                stream_age_seconds=max(0.0, now - item.offered_at),
+                history=history,
+                cause=suspected_cause(kind, facts),
             ),
         )
 
-    def _suspect(self, item: StreamItem) -> None:
-        try:
-            self._send.send_nowait((self._clock() + CONFIRM_AFTER_SECONDS, item))
-        except trio.WouldBlock:
-            self._metrics.shadow_inconclusive["too_many_differences"] += 1
+    def _history(self, item: StreamItem, now: float) -> tuple[HistoryEntry, ...]:
+        if now - self._histories_since >= 1:
+            self._histories, self._histories_since = 0, now
+        self._histories += 1
+        return self._facts.history(item) if self._histories <= _MAX_HISTORIES_PER_SECOND else ()
 
     async def run(self) -> None:
         """Read again what differed, in order, until cancelled."""
-        in_hand = 0
         try:
-            async for due, item in self._receive:
-                in_hand = 1
+            while True:
+                if not self._due:
+                    self._news = trio.Event()
+                    await self._news.wait()
+                due, suspicion = self._due[0]
                 await trio.sleep(max(0.0, due - self._clock()))
-                await self._reread(item)
-                in_hand = 0
+                if not suspicion.is_over:
+                    await self._reread(suspicion)
+                self._due.popleft()
         finally:
-            waiting = self._receive.statistics().current_buffer_used + in_hand
-            self._metrics.shadow_inconclusive["shutdown"] += waiting
+            for _, suspicion in self._due:
+                if not suspicion.is_over:
+                    self.inconclusive(suspicion.item, "shutdown")

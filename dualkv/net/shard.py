@@ -151,6 +151,8 @@ class Shard:
             if not await self._try_connect():
                 return self._drop_expired()
         await self._wait_for_entries()
+        if self._stream.stores.objection:
+            return self._refuse()
         assert self._connection is not None
         if self._was_idle() and self._connection.is_stale():
             self._disconnect(lost=True)
@@ -244,8 +246,18 @@ class Shard:
             self._stream.gate.failed()
             self._disconnect(lost=True)
             return False
-        self._stream.introduced(replies)
+        if not self._stream.introduced(replies):
+            self._refuse()
+            return False
         return True
+
+    def _refuse(self) -> None:
+        """Send nothing to this store: it is as if it could not be reached."""
+        if self._backoff.is_fresh:
+            _log.error("nothing is mirrored", extra={"why": self._stream.stores.objection})
+        self._has_failed = True
+        self._stream.gate.failed()
+        self._disconnect(lost=False)
 
     def _disconnect(self, *, lost: bool) -> None:
         if self._connection is not None:

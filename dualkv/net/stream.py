@@ -22,10 +22,13 @@ from typing import Final
 import trio
 
 from dualkv.config import ProxyConfig
+from dualkv.core.confirming import Confirming
+from dualkv.core.coverage import covered_key
 from dualkv.core.dialect import LEARNING, Dialect, learn
 from dualkv.core.dirty import DirtyKeys, DirtyReason, Key
 from dualkv.core.doubtful import DoubtfulKeys
 from dualkv.core.gate import Gate, GateState
+from dualkv.core.history import WriteHistory
 from dualkv.core.identity import Forgotten, Identity, identify
 from dualkv.core.ledger import DropReason, Queue
 from dualkv.core.mirror import (
@@ -37,6 +40,7 @@ from dualkv.core.mirror import (
     write_error_reason,
 )
 from dualkv.core.recent import RecentKeys
+from dualkv.core.same_server import Acquaintance
 from dualkv.core.translator import Translator
 from dualkv.net.backend import RedisBackend
 from dualkv.net.shard import Entry, Rendezvous, Shard
@@ -60,7 +64,8 @@ class SecondaryStream:
         metrics: Where everything is counted.
         clock: Seconds, monotonic, as for `StreamItem.offered_at`.
         compare: Called with each answered shadow read whose reply is not equal as bytes, or which
-            repeats an earlier one.
+            confirms an earlier one.
+        inconclusive: Called with each shadow read that will not be compared, and why.
         at_end_of_step: Calls something when the current synchronous step is over.
         report_failure: Called with an exception that is a bug of ours; the worker goes on.
         translator: Knows scripts, and is told what the secondary understands.
@@ -75,6 +80,7 @@ class SecondaryStream:
         metrics: ProxyMetrics,
         clock: Callable[[], float],
         compare: Callable[[StreamItem, bytes], None],
+        inconclusive: Callable[[StreamItem, str], None],
         at_end_of_step: Callable[[Callable[[], None]], None],
         report_failure: Callable[[Exception], None],
         translator: Translator,
@@ -82,6 +88,7 @@ class SecondaryStream:
         recent: RecentKeys,
     ) -> None:
         self.backend = backend
+        self.stores = Acquaintance.of(config, backend.options)
         self.translator = translator
         self.dirty = dirty
         self._recent = recent
@@ -111,8 +118,14 @@ class SecondaryStream:
             metrics.queues[Queue(queue)].capacity = size
         self.report_failure = report_failure
         self._metrics = metrics
+        self._findings = metrics.findings
         self._queues = metrics.queues
         self._compare = compare
+        self._inconclusive = inconclusive
+        self.confirming = Confirming(0)
+        """What is being confirmed: it is told of writes."""
+        self.history: WriteHistory | None = None
+        """What happened to keys lately, if anybody wants to know."""
         self._max_bytes = config.secondary_queue_bytes
         self._bytes = 0
         self._closing = trio.Event()
@@ -146,6 +159,8 @@ class SecondaryStream:
         The books are made at the end of the step, for all items of the step at once.
         """
         doubtful = self.doubtful
+        if self.confirming:
+            self.confirming.written(items)
         if doubtful.swaps:
             for item in items:
                 item.epoch = doubtful.swaps
@@ -247,15 +262,19 @@ class SecondaryStream:
         self.doubtful.not_applied(item, reason, self.clock())
         self.announce_dirty()
 
-    def introduced(self, replies: list[bytes]) -> None:
-        """Take note of what the secondary says of itself on a new connection."""
+    def introduced(self, replies: list[bytes]) -> bool:
+        """Take note of what the secondary says of itself on a new connection; False: it must not be used."""
+        identity = identify(replies[len(LEARNING) :])
+        if not self.stores.is_allowed(follows=identity):
+            return False
         self.dialect = learn(replies[: len(LEARNING)])
         self.translator.speak(self.dialect)
-        before, self._identity = self._identity, identify(replies[len(LEARNING) :])
+        before, self._identity = self._identity, identity
         self.gate.answered()
         self.came_back(self.backend.name, self._identity.forgotten_since(before))
         self.on_identified(self.backend.name, self._identity.run_id)
         self.wake_copier()
+        return True
 
     def came_back(self, backend: str, forgotten: Forgotten) -> None:
         """Take note of what a store may have lost when it came back."""
@@ -280,6 +299,8 @@ class SecondaryStream:
             offered = [item for item in offered if self._admit_or_refuse(item)]
             if not offered:
                 return
+        if self.history is not None:
+            self.history.entered(offered, size_bytes(offered))
         if len(self._shards) == 1:
             self._shards[0].enter([*offered])
         else:
@@ -392,7 +413,9 @@ class SecondaryStream:
 
     def _note_drop(self, item: StreamItem, reason: DropReason) -> None:
         if item.queue is Queue.SHADOW:
-            self._metrics.shadow_inconclusive[reason.value] += 1
+            self._inconclusive(item, reason.value)
+        elif self.history is not None:
+            self.history.lost(item, f"dropped ({reason.value})", self.clock())
         self._note_unsent(item)
         suppressed = self._drop_log.allow()
         if suppressed is not None:
@@ -439,7 +462,8 @@ class SecondaryStream:
             by_command[index].counts[bucket] += count
             by_command[index].sum_seconds += seconds * count
         failed: Counter[Queue] = Counter()
-        matches = 0
+        matched: list[StreamItem] = []
+        checked: list[StreamItem] = []
         marked = self.dirty.marked.total()
         try:
             for item, frame in zip(batch, frames, strict=True):
@@ -449,18 +473,33 @@ class SecondaryStream:
                     if (error := error_of(item, frame)) is not None:
                         failed[item.queue] += 1
                         by_command[item.plan.index].errors += 1
-                        self._metrics.secondary_write_errors[item.plan.index, write_error_reason(error)] += 1
+                        self._note_failure(item, write_error_reason(error))
                         self._answered_oddly(item, frame)
                         self._note_unsent(item)
-                    elif (item.check is not None or item.part_checks) and differs(item, frame):
-                        self._metrics.write_replies_differed += self._answered_oddly(item, frame)
-                elif frame == item.expected and not item.attempt:
-                    matches += 1
+                    elif item.check is not None or item.part_checks:
+                        if not differs(item, frame):
+                            checked.append(item)
+                        elif self._answered_oddly(item, frame):
+                            self._metrics.write_replies_differed += 1
+                            self._findings.write_differed(_covered(item))
+                elif frame == item.expected and item.suspicion is None:
+                    matched.append(item)
+                elif self.dirty.marked.total() != marked and self._is_spoiled(item, is_queued=False):
+                    self._inconclusive(item, DropReason.DIRTY_KEY.value)
                 else:
                     self._compare(item, frame)
         finally:  # whatever the comparing does
-            self._metrics.shadow_matches += matches
+            if matched:
+                self._metrics.shadow_matches += len(matched)
+                self._findings.matched(map(_covered, matched))
+            if checked:
+                self._findings.writes_checked(map(_covered, checked))
             self._finish(batch, by_queue, failed)
+
+    def _note_failure(self, item: StreamItem, reason: str) -> None:
+        self._metrics.secondary_write_errors[item.plan.index, reason] += 1
+        if self.history is not None:
+            self.history.lost(item, f"failed ({reason})", self.clock())
 
     def _answered_oddly(self, item: StreamItem, frame: bytes) -> bool:
         """Take note of an odd answer; return whether it tells of a difference nobody knew of."""
@@ -472,12 +511,12 @@ class SecondaryStream:
         """Account for a batch whose outcome is unknown."""
         for item in batch:
             if item.expected is None:
-                self._metrics.secondary_write_errors[item.plan.index, reason] += 1
+                self._note_failure(item, reason)
                 self._mark(item, DirtyReason.AMBIGUOUS)
                 self._note_unsent(item)
             else:
                 self._metrics.shadow_read_errors += 1
-                self._metrics.shadow_inconclusive[reason] += 1
+                self._inconclusive(item, reason)
         self._finish(batch, by_queue, by_queue)
 
     def _finish(self, batch: list[StreamItem], by_queue: Counter[Queue], failed: Counter[Queue]) -> None:
@@ -551,3 +590,8 @@ class SecondaryStream:
     async def wait_closing(self) -> None:
         """Wait until nothing more is taken."""
         await self._closing.wait()
+
+
+def _covered(item: StreamItem) -> bytes:
+    """Return the key that an item counts for."""
+    return covered_key(item.plan.spec, item.request.args)

@@ -46,12 +46,11 @@ class Receiver(Protocol):
 class Timed:
     """Books the replies of requests that left together."""
 
-    __slots__ = ("_attempt", "_context", "_sent_at", "_writer")
+    __slots__ = ("_context", "_sent_at", "_writer")
 
-    def __init__(self, writer: DualWriter, context: Context, attempt: int = 0) -> None:
+    def __init__(self, writer: DualWriter, context: Context) -> None:
         self._writer = writer
         self._context = context
-        self._attempt = attempt
         self._sent_at = writer.clock()
 
     def _book(
@@ -77,9 +76,7 @@ class Timed:
             if not is_error(frame) or plan.queue is Queue.SCRIPT:
                 writer.mirror(plan, request, frame, now, self._context, asked, answers)
         elif plan.comparator is not None and writer.shadows and not is_error(frame):
-            writer.stream.offer(
-                [StreamItem(plan, Queue.SHADOW, request, now, self._context, frame, self._attempt)]
-            )
+            writer.stream.offer([StreamItem(plan, Queue.SHADOW, request, now, self._context, frame)])
 
 
 class ClientBatch(Timed):
@@ -159,7 +156,7 @@ class ClientBatch(Timed):
                         (expiry.written_anew if plan.is_set else expiry.changed)((context.db, args[1]))
                     check = frame if is_checked[plan.index] else None
                     items.append(
-                        StreamItem(plan, plan.queue, request, now, context, None, 0, 1, (), False, check)
+                        StreamItem(plan, plan.queue, request, now, context, None, None, 1, (), False, check)
                     )
                     continue
                 if items:

@@ -21,12 +21,15 @@ from dualkv.commands.classify import CommandCategory, classify_command
 from dualkv.commands.keys import keys_of
 from dualkv.config import ProxyConfig
 from dualkv.core.auth import users_from
+from dualkv.core.confirming import Suspicion
 from dualkv.core.context import Context
+from dualkv.core.coverage import covered_key
 from dualkv.core.dialect import LEARNING, learn
 from dualkv.core.dirty import DirtyKeys, DirtyReason, Key
-from dualkv.core.divergence import DivergenceKind
+from dualkv.core.divergence import DivergenceKind, HistoryEntry
 from dualkv.core.fence import KeyFence
 from dualkv.core.first_contact import FirstContacts
+from dualkv.core.history import WriteHistory
 from dualkv.core.identity import INTRODUCTION, Identity, identify
 from dualkv.core.ledger import Queue
 from dualkv.core.mirror import NOT_DATA, PUBLISHING, StreamItem, keys_by_db
@@ -50,7 +53,7 @@ from dualkv.net.notes import WriteNotes
 from dualkv.net.operations import ClientOperations
 from dualkv.net.pubsub import SubscriptionPool
 from dualkv.net.resync import Resync
-from dualkv.net.shadow import ShadowReader
+from dualkv.net.shadow import Facts, ShadowReader
 from dualkv.net.shadow_pubsub import ShadowSubscriptions
 from dualkv.net.stream import SecondaryStream
 from dualkv.observe.findings import Findings
@@ -72,6 +75,9 @@ _SAYS_NOTHING: Final = (b"-ERR\r\n",) * len(LEARNING)
 _TIME_SECONDS: Final = 5.0
 """How often the primary is asked for its time."""
 _SETTLING_SECONDS: Final = 0.05
+
+_HISTORY_ITEMS: Final = 2048
+_HISTORY_BYTES: Final = 4 * 1024 * 1024
 
 _LATE_SECONDS: Final = 1.0
 """So long after a connection broke the primary may still execute what it had received."""
@@ -129,7 +135,12 @@ class DualWriter:
         """All sessions, by the client's id."""
         self._sentry = sentry or SentryReporter.start("", clock)
         reports = DivergenceReports(self.metrics, self._sentry, clock)
-        self.shadow_reader = ShadowReader(self.metrics, reports, self._reread, clock, self._on_difference)
+        self.shadow_reader = ShadowReader(
+            self.metrics, reports, self._reread, clock, config.confirm_after_seconds,
+            Facts(self._history, lambda: self.lane.answered, lambda: self.metrics.resync.completed > 0),
+            self._on_difference,
+        )  # fmt: skip
+        self.metrics.findings.pending_confirmations = lambda: len(self.shadow_reader.confirming)
         self.time = PrimaryTime((time.time() - clock()) * 1000)
         self.translator = Translator(self.time, config.secondary_timeout_seconds, self._is_uncertain)
         self.translator.contacts = FirstContacts(lambda: self.metrics.resync.completed > 0)
@@ -143,9 +154,13 @@ class DualWriter:
         self.shadow_subscriptions: ShadowSubscriptions | None = None
         if self.secondary is not None:
             self.stream = SecondaryStream(
-                self.secondary, config, self.metrics, clock, self.shadow_reader.compare,
+                self.secondary, config, self.metrics, clock,
+                self.shadow_reader.compare, self.shadow_reader.inconclusive,
                 self.hub.at_end_of_round, self.report_failure, self.translator, self.dirty, recent,
             )  # fmt: skip
+            if self.shadows:
+                self.stream.confirming = self.shadow_reader.confirming
+                self.stream.history = WriteHistory(_HISTORY_ITEMS, _HISTORY_BYTES)
             if self.shadows and config.shadow_pubsub != "off":
                 self.shadow_subscriptions = self.subscriptions.watcher = ShadowSubscriptions(
                     self.secondary, self.stream, config, self.metrics, reports, clock, self.report_failure
@@ -307,6 +322,7 @@ class DualWriter:
         self.primary_dialect = learn(replies[: len(LEARNING)])
         self.translator.has_pexpiretime = self.primary_dialect.has("PEXPIRETIME")
         before, self.primary_identity = self.primary_identity, identify(replies[len(LEARNING) :])
+        self.stream.stores.is_allowed(answers=self.primary_identity)
         self.stream.came_back(self.primary.name, self.primary_identity.forgotten_since(before))
         self.notes.remember_process(self.primary.name, self.primary_identity.run_id)
         self.stream.wake_copier()
@@ -444,19 +460,38 @@ class DualWriter:
         elif kind is DivergenceKind.MIGRATION_GAP and self.config.fill_gaps:
             self.stream.mark_keys(item.keys_by_db() or (), DirtyReason.GAP)
 
-    async def _reread(self, item: StreamItem) -> None:
+    def _history(self, item: StreamItem) -> tuple[HistoryEntry, ...]:
+        """Return what happened to a read's keys lately."""
+        if self.stream is None or self.stream.history is None:
+            return ()
+        return self.stream.history.of(item.keys_by_db() or (), self.clock())
+
+    async def _reread(self, suspicion: Suspicion) -> None:
         """Read again what differed, and compare again at the new position."""
+        item = suspicion.item
         await self.wait_free(item.keys())
         if self.lane.state is not LaneState.UP:
-            self.metrics.shadow_inconclusive["primary_unreachable"] += 1
+            self.shadow_reader.inconclusive(item, "primary_unreachable")
             return
-        call = SingleCall(self, item.context, item.plan, item.request, attempt=item.attempt + 1)
-        self.lane.submit(item.request.raw, call, item.context)
+        wire = item.request.raw + command("PTTL", covered_key(item.plan.spec, item.request.args))
+        call = PositionedCall(2, partial(self._read_again, suspicion))
+        self.lane.submit(wire, call, item.context)
         try:
-            if is_error(await call.wait_reply()):
-                self.metrics.shadow_inconclusive["primary_error"] += 1
+            await call.wait()
         except ConnectionLost:
-            self.metrics.shadow_inconclusive["primary_unreachable"] += 1
+            self.shadow_reader.inconclusive(item, "primary_unreachable")
+
+    def _read_again(self, suspicion: Suspicion, frames: list[bytes], now: float) -> None:
+        """A reading of the primary: let the other store's enter the stream, at this position."""
+        reply, ttl = frames
+        item = suspicion.item
+        if is_error(reply):
+            self.shadow_reader.inconclusive(item, "primary_error")
+        elif self.stream is not None and not suspicion.is_over:
+            suspicion.ttl_milliseconds = int(ttl[1:-2]) if ttl[:1] == b":" else None
+            self.stream.offer(
+                [StreamItem(item.plan, Queue.SHADOW, item.request, now, item.context, reply, suspicion)]
+            )
 
     # --- life
 

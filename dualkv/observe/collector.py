@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -183,7 +183,7 @@ def _pool_wait(metrics: ProxyMetrics, family: _MetricFamily) -> None:
         _add_histogram(family, (backend.name,), wait.counts, wait.sum_seconds)
 
 
-def _counter(read: Callable[[ProxyMetrics], dict[str, int]]) -> Fill:
+def _counter(read: Callable[[ProxyMetrics], Mapping[str, int]]) -> Fill:
     def fill(metrics: ProxyMetrics, family: _MetricFamily) -> None:
         for label, count in read(metrics).items():
             _add(family, (label,), count)
@@ -361,11 +361,39 @@ FAMILIES: Final = (
         _counter(lambda m: m.shadow_inconclusive),
     ),
     Family(
-        "shadow_unconfirmed",
+        "shadow_unsampled",
         _C,
-        "Differences that were gone when the read was repeated.",
+        "Reads that were not compared since their keys are not in the sample.",
         (),
-        _single(lambda m: m.shadow_unconfirmed),
+        _single(lambda m: m.shadow_filter.unsampled),
+    ),
+    Family(
+        "shadow_rule",
+        _C,
+        "Reads that a rule of `shadow_rules` has decided on, by its text.",
+        ("rule",),
+        _counter(lambda m: m.shadow_filter.reads_by_rule()),
+    ),
+    Family(
+        "shadow_transient",
+        _C,
+        "Differences that were gone when both stores were read again.",
+        (),
+        _single(lambda m: m.shadow_transient),
+    ),
+    Family(
+        "shadow_errors",
+        _C,
+        "Comparisons that ended with an error: of one store alone, or of the comparing itself.",
+        ("reason",),
+        _counter(lambda m: m.shadow_errors),
+    ),
+    Family(
+        "shadow_skipped",
+        _C,
+        "Shadow reads that there was nothing to compare of, by reason.",
+        ("reason",),
+        _counter(lambda m: m.shadow_skipped),
     ),
     Family("divergences", _C, "Confirmed differences between the stores.", ("command", "kind"), _divergences),
     Family(

@@ -21,6 +21,7 @@ from dualkv.core.gate import Gate
 from dualkv.core.ledger import Ledger, Queue
 from dualkv.core.progress import ResyncProgress
 from dualkv.core.pubsub_matching import PubSubTally
+from dualkv.core.shadow_filter import ShadowFilter
 from dualkv.observe.findings import Findings
 
 __all__ = [
@@ -133,10 +134,16 @@ class ProxyMetrics:
         """Mirrored writes that the secondary answered otherwise than the primary."""
         self.shadow_read_errors = 0
         self.shadow_matches = 0
+        self.shadow_filter = ShadowFilter()
+        """Which reads are compared at all."""
         self.shadow_inconclusive: Counter[str] = Counter()
         """Comparisons that could not be made, by reason."""
-        self.shadow_unconfirmed = 0
-        """Differences that were gone when the read was repeated."""
+        self.shadow_transient = 0
+        """Differences that were gone when both stores were read again."""
+        self.shadow_errors: Counter[str] = Counter()
+        """Comparisons that ended with an error of a store, or of the comparing itself."""
+        self.shadow_skipped: Counter[str] = Counter()
+        """Reads that there is nothing to compare of, by reason."""
         self.divergences: Counter[tuple[int, DivergenceKind]] = Counter()
         """By `CommandSpec.index` and kind."""
         self.findings = Findings(ProxyConfig())

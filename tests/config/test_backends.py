@@ -37,10 +37,32 @@ from dualkv.errors import ConfigError
         ("unix:///run/redis.sock", {"unix_path": "/run/redis.sock"}),
         ("unix:///run/redis.sock?db=4", {"unix_path": "/run/redis.sock", "db": 4}),
         ("unix://:pw@/run/redis.sock", {"unix_path": "/run/redis.sock", "password": "pw"}),
+        ("a:1,b:2", {"host": "a", "port": 1, "seeds": (("a", 1), ("b", 2))}),
+        ("a:1,a:1,b:2,a:1", {"host": "a", "port": 1, "seeds": (("a", 1), ("b", 2))}),
+        (":1,[::1]:2", {"host": "localhost", "port": 1, "seeds": (("localhost", 1), ("::1", 2))}),
+        (
+            "rediss://us%40er:pw@a,b:2,[::1]/3",
+            {
+                "host": "a", "port": 6379, "seeds": (("a", 6379), ("b", 2), ("::1", 6379)), "tls": True,
+                "username": "us@er", "password": "pw", "db": 3,
+            },
+        ),
+        (
+            "sentinel://s1/main",
+            {"host": "s1", "port": 26379, "seeds": (("s1", 26379),), "sentinel": "main"},
+        ),
+        (
+            "sentinel://user:p%3Aw@s1:1,s2/my%20main?db=2&sentinel_username=su&sentinel_password=s%26w",
+            {
+                "host": "s1", "port": 1, "seeds": (("s1", 1), ("s2", 26379)), "sentinel": "my main",
+                "username": "user", "password": "p:w", "db": 2,
+                "sentinel_username": "su", "sentinel_password": "s&w",
+            },
+        ),
     ],
-)
+)  # fmt: skip
 def test_an_address_says_where_the_backend_is(text: str, found: dict[str, Any]) -> None:
-    """A host with a port, or a URL with user, password and database."""
+    """A host with a port, a list of them, or a URL with user, password and database."""
     assert backend_address(text) == found
 
 
@@ -48,16 +70,28 @@ def test_an_address_says_where_the_backend_is(text: str, found: dict[str, Any]) 
     ("text", "complaint"),
     [
         ("store", "'store' is not an address such as :6479 or 127.0.0.1:6479"),
-        ("http://store", "http:// is not a scheme (redis, rediss, unix)"),
+        ("http://store", "http:// is not a scheme (redis, rediss, unix, sentinel)"),
         ("redis://store:port", "the port is not a number up to 65535"),
         ("redis://store:65536", "the port is not a number up to 65535"),
         ("redis://store/data", "'data' is not a whole number"),
         ("redis://store/-1", "must not be negative"),
         ("unix:///run/redis.sock?db=x", "'x' is not a whole number"),
+        ("a:6379,", "'' is not an address such as :6479 or 127.0.0.1:6479"),
+        ("a:6379,b", "'b' is not an address such as :6479 or 127.0.0.1:6479"),
         (
-            "a:6379,b:6379",
-            "a list of seeds (leader-aware backend) is not supported yet: name one address",
+            "redis://a:1,redis://b:1",
+            "several nodes are one URL: redis://user:password@host:port,host:port",
         ),
+        ("redis://a:1,b:x", "the port is not a number up to 65535"),
+        (
+            "sentinel://a:1,b:2",
+            "the name of the primary is missing: sentinel://host:port,host:port/name",
+        ),
+        (
+            "sentinel://a/main?database=1",
+            "'database' is not an option of sentinel:// (db, sentinel_username, sentinel_password)",
+        ),
+        ("sentinel://a/main?db=x", "'x' is not a whole number"),
     ],
 )
 def test_a_wrong_address_is_refused(text: str, complaint: str) -> None:
@@ -76,6 +110,9 @@ def test_a_wrong_address_is_refused(text: str, complaint: str) -> None:
         ("redis://user:secret@store/3", "store:6379"),
         ("rediss://user:secret@store", "rediss://store:6379"),
         ("unix://:secret@/run/redis.sock", "unix:///run/redis.sock"),
+        ("a:1,[::1]:2", "a:1,[::1]:2"),
+        ("rediss://:secret@a:1,b:2/3", "rediss://a:1,b:2"),
+        ("sentinel://u:secret@a,b:2/main?sentinel_password=secret", "sentinel://a:26379,b:2/main"),
     ],
 )
 def test_the_address_in_logs_has_no_secret(text: str, address: str) -> None:
@@ -94,6 +131,11 @@ def test_the_address_in_logs_has_no_secret(text: str, address: str) -> None:
         ("redis://:pw@h", "redis://:***@h"),
         ("unix://user:pw@/run/redis.sock", "unix://user:***@/run/redis.sock"),
         ("redis://user@h", "redis://user@h"),
+        (
+            "sentinel://u:pw@a:1,b:2/main?sentinel_password=pw&db=1",
+            "sentinel://u:***@a:1,b:2/main?sentinel_password=***&db=1",
+        ),
+        ("sentinel://a:1,b:2/main", "sentinel://a:1,b:2/main"),
         ("redis://h:6379", "redis://h:6379"),
         ("h:6379", "h:6379"),
     ],
@@ -150,3 +192,24 @@ def test_without_a_password_in_the_url_the_setting_is_used() -> None:
     options = load_config({"primary": "redis://h", "primary_password": "pw"}).backend_options("primary")
 
     assert (options.password, options.db) == ("pw", 0)
+
+
+def test_with_leader_aware_one_address_is_a_seed() -> None:
+    """The flag asks one node who leads; a Unix socket has nobody else beside it."""
+    config = load_config({"leader_aware": "true", "primary": "unix:///s", "secondary": "redis://h:7"})
+
+    assert config.backend_options("primary").seeds == ()
+    assert config.backend_options("secondary").seeds == (("h", 7),)
+    assert load_config({"secondary": "h:7"}).backend_options("secondary").seeds == ()
+
+
+def test_a_node_is_reached_as_the_store_and_a_sentinel_as_itself() -> None:
+    """The store's user, password and database are not the Sentinels'."""
+    text = "sentinel://user:pw@s1,s2/main?db=2&sentinel_password=other"
+    options = load_config({"primary": text}).backend_options("primary")
+    node, sentinel = options.at(("n", 1)), options.at_sentinel(("s2", 26379))
+
+    assert (node.address, node.username, node.password, node.db) == ("n:1", "user", "pw", 2)
+    assert (sentinel.address, sentinel.username, sentinel.password, sentinel.db) == (
+        "s2:26379", None, "other", 0,
+    )  # fmt: skip

@@ -103,6 +103,17 @@ def test_numbers_and_texts_of_a_file_read_alike(tmp_path: Path) -> None:
     assert (config.primary_db, config.secondary_db, config.sentry_sample) == (3, 4, 0.5)
 
 
+def test_rules_are_an_array_in_the_file_and_one_text_elsewhere(tmp_path: Path) -> None:
+    """However they are given, they are the same rules in the same order."""
+    one, other = "cache:* * ignore", "session:* TTL tolerance=5s"
+    expected = load_config({"shadow_rules": f"{one};{other}"})
+
+    assert [rule.text for rule in expected.shadow_rules] == [one, other]
+    assert load_config(environment={"DUALKV_SHADOW_RULES": f" {one} ; {other};"}) == expected
+    for text in (f'["{one}", "{other}"]', f'["{one}",\n"{other}",\n]', f'"{one};{other}"'):
+        assert load_config(file=toml(tmp_path, f"shadow_rules = {text}")) == expected
+
+
 # --- secrets from files
 
 
@@ -198,6 +209,11 @@ def test_variables_that_are_no_settings_are_left_alone(variable: str) -> None:
     [
         ("drain = true", "drain: 'true' is not a duration such as 500ms, 3s or 5m"),
         ("[primary]\npool_size = 1", "primary: must be a text, a number, true or false"),
+        ("shadow_rules = [1]", "shadow_rules: must be an array of texts"),
+        (
+            "shadow_rules = 1",
+            "shadow_rules: '1': a rule is PREFIX* COMMAND ACTION, such as session:* TTL tolerance=5s",
+        ),
         ('listen = [":1"]', "listen: must be a text, a number, true or false"),
         ("drain = 10", "drain: '10' is not a duration such as 500ms, 3s or 5m"),
         ("primary_pool_size = 1.5", "primary_pool_size: '1.5' is not a whole number"),

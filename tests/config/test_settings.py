@@ -70,6 +70,8 @@ WRONG_VALUES = {
     "secondary_script_timeout": "6m",
     "shadow_timeout": "0",
     "shadow_queue_size": "0",
+    "shadow_sample": "110%",
+    "shadow_rules": "cache:* GET forget",
     "pubsub_compare_window": "0",
     "pubsub_sweep": "0ms",
     "repair": "always",
@@ -281,6 +283,8 @@ def test_effective_settings_are_understood_again() -> None:
             "pubsub_sweep": "1ms",
             "sentry_sample": "0.125",
             "secondary_queue_bytes": "1GiB",
+            "shadow_sample": "12.5%",
+            "shadow_rules": "cache:* * ignore; rank:*  ZRANGE ties=set sample=10%",
         }
     )
 

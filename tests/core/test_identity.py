@@ -12,6 +12,9 @@ KEYS = "# Keyspace\r\ndb0:keys=3,expires=0,avg_ttl=0\r\n"
 NO_KEYS = "# Keyspace\r\n"
 NO_LOG = "# Persistence\r\nloading:0\r\naof_enabled:0\r\n"
 LOG = "# Persistence\r\nloading:0\r\naof_enabled:1\r\n"
+MASTER = "# Replication\r\nrole:master\r\nmaster_replid:f00\r\n"
+REPLICA = "# Replication\r\nrole:slave\r\nmaster_host:10.0.0.1\r\nmaster_port:6379\r\nmaster_replid:f00\r\n"
+LEADER = "# Replication\r\nrole:master\r\nraft_leader_redis:10.0.0.3:6379\r\n"
 REFUSED = encode.error("NOPERM no")
 
 
@@ -22,29 +25,33 @@ def told(*texts: str) -> Identity:
 
 def test_each_question_has_its_answer() -> None:
     """There is one reply per request."""
-    assert len(IDENTIFYING) == 3
+    assert len(IDENTIFYING) == 4
     with pytest.raises(ValueError, match="unpack"):
-        identify([REFUSED, REFUSED])
+        identify([REFUSED] * 3)
 
 
 @pytest.mark.parametrize(
     ("texts", "identity"),
     [
-        ((SERVER, LOG, KEYS), Identity("abc", is_empty=False, logs_writes=True)),
-        ((SERVER, NO_LOG, NO_KEYS), Identity("abc", is_empty=True, logs_writes=False)),
-        (("", "", ""), Identity("", is_empty=False, logs_writes=True)),
+        ((SERVER, LOG, KEYS, MASTER), Identity("abc", False, logs_writes=True, replication_id="f00")),
+        (
+            (SERVER, NO_LOG, NO_KEYS, REPLICA),
+            Identity("abc", True, logs_writes=False, replication_id="f00", master="10.0.0.1:6379"),
+        ),
+        (("", "", "", LEADER), Identity("", False, logs_writes=True, raft_leader="10.0.0.3:6379")),
+        (("", "", "", ""), Identity("", is_empty=False, logs_writes=True)),
     ],
 )
-def test_identity_is_what_the_backend_says(texts: tuple[str, str, str], identity: Identity) -> None:
+def test_identity_is_what_the_backend_says(texts: tuple[str, ...], identity: Identity) -> None:
     """Its process, whether it has keys, and whether it logs; what it does not tell is taken for good."""
     assert identity == told(*texts)
 
 
 def test_verbatim_strings_are_read_too() -> None:
     """RESP3 writes INFO in its own way."""
-    frames = [b"=%d\r\ntxt:%b\r\n" % (len(text) + 4, text.encode()) for text in (SERVER, LOG, KEYS)]
+    frames = [b"=%d\r\ntxt:%b\r\n" % (len(text) + 4, text.encode()) for text in (SERVER, LOG, KEYS, MASTER)]
 
-    assert identify(frames) == told(SERVER, LOG, KEYS)
+    assert identify(frames) == told(SERVER, LOG, KEYS, MASTER)
 
 
 def test_backend_that_refuses_to_tell_has_no_identity() -> None:
@@ -52,7 +59,7 @@ def test_backend_that_refuses_to_tell_has_no_identity() -> None:
     nobody = Identity("", is_empty=False, logs_writes=True)
 
     assert [nobody] * 3 == [
-        identify([REFUSED] * 3), identify([encode.null(2)] * 3), identify([encode.OK] * 3),
+        identify([REFUSED] * 4), identify([encode.null(2)] * 4), identify([encode.OK] * 4),
     ]  # fmt: skip
 
 

@@ -84,7 +84,7 @@ async def test_hot_keys_cause_no_false_divergence_and_real_ones_are_found(
 
         assert metrics.shadow_matches >= reads
         assert metrics.divergences.total() == 0
-        assert metrics.shadow_unconfirmed == 0
+        assert metrics.shadow_transient == 0
         assert metrics.shadow_inconclusive.total() == 0
 
         async with connect(proxy.port) as client:
@@ -121,6 +121,6 @@ async def test_difference_that_heals_is_not_reported(pair: Pair) -> None:
             await client.call("GET", "k")
             await proxy.wait_drained()
             store.set("k", "v")
-        await wait_until(lambda: proxy.metrics.shadow_unconfirmed == 1)
+        await wait_until(lambda: proxy.metrics.shadow_transient == 1)
 
         assert proxy.metrics.divergences.total() == 0

@@ -95,11 +95,11 @@ class StreamBench:
             items.append(StreamItem(plan, plan.queue, request, self.clock()))
         return self.offer_items(*items)
 
-    def offer_read(self, line: str, expected: bytes, protocol: int = 2, attempt: int = 0) -> StreamItem:
+    def offer_read(self, line: str, expected: bytes, protocol: int = 2) -> StreamItem:
         """Offer a shadow read."""
         plan, request = planned(*line.split())
         context = Context(protocol)
-        item = StreamItem(plan, Queue.SHADOW, request, self.clock(), context, expected, attempt)
+        item = StreamItem(plan, Queue.SHADOW, request, self.clock(), context, expected)
         self.offer_items(item)
         return item
 
@@ -177,6 +177,9 @@ async def stream_to(
         metrics.check_ledgers()
         compared.append((item, actual))
 
+    def inconclusive(_: StreamItem, reason: str) -> None:
+        metrics.shadow_inconclusive[reason] += 1
+
     def at_once(work: Callable[[], None]) -> None:
         work()
         metrics.check_ledgers()
@@ -184,7 +187,7 @@ async def stream_to(
     options = config.backend_options("secondary")
     backend = RedisBackend(options, metrics.backends[options.name].pool, clock)
     stream = SecondaryStream(
-        backend, config, metrics, checking_clock, compare, at_once, failures.append,
+        backend, config, metrics, checking_clock, compare, inconclusive, at_once, failures.append,
         Translator(PrimaryTime(0.0), config.secondary_timeout_seconds),
         DirtyKeys(config.dirty_keys, config.dirty_bytes),
         RecentKeys(config.recent_window_seconds),

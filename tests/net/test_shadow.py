@@ -12,10 +12,12 @@ import trio.testing
 
 from dualkv.commands.table import find_command
 from dualkv.config import ProxyConfig, ProxyMode
+from dualkv.core.confirming import READINGS, Suspicion
 from dualkv.core.divergence import DivergenceKind
+from dualkv.core.divergence_ring import DivergenceFilter
 from dualkv.core.ledger import Queue
 from dualkv.core.mirror import StreamItem
-from dualkv.net.shadow import CONFIRM_AFTER_SECONDS, MAX_SUSPICIONS, ShadowReader
+from dualkv.net.shadow import MAX_SUSPICIONS, ShadowReader
 from dualkv.net.writer import DualWriter, open_writer
 from dualkv.observe.metrics import ProxyMetrics
 from dualkv.observe.reports import DivergenceReports
@@ -30,10 +32,20 @@ GET = find_command(b"GET").index
 HERE, THERE, NOWHERE = encode.bulk("here"), encode.bulk("there"), b"$-1\r\n"
 
 
-def shadow_read(line: str = "GET k", expected: bytes = HERE, attempt: int = 0) -> StreamItem:
+CONFIRM_AFTER_SECONDS = 1.0
+
+
+def shadow_read(line: str = "GET k", expected: bytes = HERE) -> StreamItem:
     """Return a shadow read."""
     plan, request = planned(*line.split())
-    return StreamItem(plan, Queue.SHADOW, request, 0.0, expected=expected, attempt=attempt)
+    return StreamItem(plan, Queue.SHADOW, request, 0.0, expected=expected)
+
+
+def again(item: StreamItem, expected: bytes = HERE, ttl_milliseconds: int | None = -1) -> StreamItem:
+    """Return the next reading of what has differed."""
+    assert item.suspicion is not None
+    item.suspicion.ttl_milliseconds = ttl_milliseconds
+    return attrs.evolve(item, expected=expected)
 
 
 @attrs.define(eq=False)
@@ -43,6 +55,7 @@ class Reader:
     reader: ShadowReader
     metrics: ProxyMetrics
     reread: list[StreamItem]
+    """What was to be read again, by the read that showed it first."""
 
 
 def make_reader(clock: Callable[[], float]) -> Reader:
@@ -50,9 +63,9 @@ def make_reader(clock: Callable[[], float]) -> Reader:
     metrics = ProxyMetrics()
     reread: list[StreamItem] = []
 
-    async def reread_one(item: StreamItem) -> None:
+    async def reread_one(suspicion: Suspicion) -> None:
         await trio.lowlevel.checkpoint()
-        reread.append(item)
+        reread.append(suspicion.item)
 
     reports = DivergenceReports(metrics, SentryReporter.start("", clock), clock)
     return Reader(ShadowReader(metrics, reports, reread_one, clock), metrics, reread)
@@ -67,7 +80,7 @@ def test_difference_is_not_reported_at_once() -> None:
     made.reader.compare(shadow_read(), THERE)
 
     assert made.metrics.divergences == {}
-    assert (made.metrics.shadow_matches, made.metrics.shadow_unconfirmed) == (0, 0)
+    assert (made.metrics.shadow_matches, made.metrics.shadow_transient) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -75,20 +88,31 @@ def test_difference_is_not_reported_at_once() -> None:
     [(THERE, DivergenceKind.DATA_MISMATCH), (NOWHERE, DivergenceKind.MIGRATION_GAP)],
 )
 def test_difference_that_stays_is_reported_once(actual: bytes, kind: DivergenceKind) -> None:
-    """What differs again when it is read again is reported, with its kind."""
-    made = make_reader(Clock())
-    made.reader.compare(shadow_read(), actual)
-    made.reader.compare(shadow_read(attempt=1), actual)
+    """What differs each time it is read again is reported, with its kind and how it was confirmed."""
+    clock = Clock()
+    made = make_reader(clock)
+    item = shadow_read()
+    made.reader.compare(item, actual)
+    for _ in range(READINGS - 1):
+        assert made.metrics.divergences == {}
+        clock.now += CONFIRM_AFTER_SECONDS
+        made.reader.compare(again(item), actual)
 
     assert made.metrics.divergences == {(GET, kind): 1}
+    (divergence,) = made.metrics.findings.ring.find(DivergenceFilter(), 10)
+    assert (divergence.readings, divergence.confirmed_over_seconds) == (3, 2.0)
+    assert (divergence.key, divergence.args, divergence.kind) == (b"k", (b"GET", b"k"), kind)
+    assert len(made.reader.confirming) == 0
 
 
-def test_difference_that_is_gone_is_unconfirmed() -> None:
+def test_difference_that_is_gone_is_transient() -> None:
     """What is equal when it is read again was no divergence; it counts as such, not as a match."""
     made = make_reader(Clock())
-    made.reader.compare(shadow_read(attempt=1), HERE)
+    item = shadow_read()
+    made.reader.compare(item, THERE)
+    made.reader.compare(again(item), HERE)
 
-    assert (made.metrics.shadow_matches, made.metrics.shadow_unconfirmed) == (0, 1)
+    assert (made.metrics.shadow_matches, made.metrics.shadow_transient) == (0, 1)
     assert made.metrics.divergences == {}
 
 
@@ -112,10 +136,59 @@ def test_what_cannot_be_compared_is_counted() -> None:
 def test_suspicions_are_bounded() -> None:
     """Beyond so many differences that wait, more are counted as not checked."""
     made = make_reader(Clock())
-    for _ in range(MAX_SUSPICIONS + 5):
-        made.reader.compare(shadow_read(), THERE)
+    for number in range(MAX_SUSPICIONS + 5):
+        made.reader.compare(shadow_read(f"GET k{number}"), THERE)
 
     assert made.metrics.shadow_inconclusive == {"too_many_differences": 5}
+
+
+def test_same_read_is_confirmed_once_at_a_time() -> None:
+    """While a difference waits for its confirmation, the same read proves nothing more."""
+    made = make_reader(Clock())
+    made.reader.compare(shadow_read(), THERE)
+    made.reader.compare(shadow_read(), THERE)
+
+    assert len(made.reader.confirming) == 1
+    assert made.metrics.shadow_inconclusive == {"being_confirmed": 1}
+
+
+def test_key_that_somebody_else_changes_is_inconclusive() -> None:
+    """Another proxy that writes it may be behind at each reading."""
+    made = make_reader(Clock())
+    item = shadow_read()
+    made.reader.compare(item, THERE)
+    made.reader.compare(again(item, encode.bulk("changed")), THERE)
+
+    assert made.metrics.shadow_inconclusive == {"written_elsewhere": 1}
+    assert len(made.reader.confirming) == 0
+
+
+def test_key_that_this_proxy_changes_is_compared_all_the_same() -> None:
+    """Its writes have their positions, so each reading is exact."""
+    made = make_reader(Clock())
+    item = shadow_read()
+    made.reader.compare(item, THERE)
+    for number in range(READINGS - 1):
+        plan, request = planned("SET", "k", str(number))
+        made.reader.confirming.written([StreamItem(plan, Queue.WRITE, request, 0.0)])
+        made.reader.compare(again(item, encode.bulk(str(number))), THERE)
+
+    assert made.metrics.divergences == {(GET, DivergenceKind.DATA_MISMATCH): 1}
+
+
+@pytest.mark.parametrize(("ttl_milliseconds", "is_told"), [(0, False), (900, False), (60_000, True)])
+def test_key_that_is_about_to_expire_is_inconclusive(ttl_milliseconds: int, is_told: bool) -> None:
+    """It may be gone on one store a moment before it is on the other."""
+    made = make_reader(Clock())
+    item = shadow_read()
+    made.reader.compare(item, NOWHERE)
+    for _ in range(READINGS - 1):
+        made.reader.compare(again(item, ttl_milliseconds=ttl_milliseconds), NOWHERE)
+        if not is_told:
+            break
+
+    assert made.metrics.shadow_inconclusive == ({} if is_told else {"near_expiry": 1})
+    assert made.metrics.divergences.total() == is_told
 
 
 async def test_rereading_waits_a_little(autojump_clock: trio.testing.MockClock) -> None:
@@ -142,8 +215,8 @@ async def test_suspicions_left_at_the_end_are_counted() -> None:
     made = make_reader(Clock())
     async with trio.open_nursery() as nursery:
         nursery.start_soon(made.reader.run)
-        for _ in range(3):
-            made.reader.compare(shadow_read(), THERE)
+        for number in range(3):
+            made.reader.compare(shadow_read(f"GET k{number}"), THERE)
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel("enough")
 
@@ -176,30 +249,31 @@ async def shadowing(primary: Answer, secondary: Answer) -> AsyncIterator[Shadowe
     """Run a shadowing writer between backends that answer so."""
     async with running_fake(primary) as one, running_fake(secondary) as other:
         config = ProxyConfig(
-            mode=ProxyMode.DUAL_WRITE_SHADOW, primary=one.address, secondary=other.address, drain_seconds=5.0
-        )
+            mode=ProxyMode.DUAL_WRITE_SHADOW, primary=one.address, secondary=other.address, drain_seconds=5.0,
+            confirm_after_seconds=0.1,
+        )  # fmt: skip
         async with open_writer(config) as writer:
             yield Shadowed(writer, one, other)
         writer.metrics.check_ledgers()
 
 
 async def test_confirmed_difference_is_reported_once() -> None:
-    """A value that differs is read twice from both stores, and reported once."""
+    """A value that differs is read three times from both stores, and reported once."""
     async with shadowing(lambda _: HERE, lambda _: THERE) as shadowed:
         assert await shadowed.writer.read("GET", "k") == HERE
         await wait_until(lambda: bool(shadowed.metrics.divergences))
 
         assert shadowed.metrics.divergences == {(GET, DivergenceKind.DATA_MISMATCH): 1}
-        assert (shadowed.reads(shadowed.primary), shadowed.reads(shadowed.secondary)) == (2, 2)
+        assert (shadowed.reads(shadowed.primary), shadowed.reads(shadowed.secondary)) == (3, 3)
 
 
-async def test_healed_difference_is_unconfirmed() -> None:
+async def test_healed_difference_is_transient() -> None:
     """A difference that is gone at the second reading is no alarm."""
     async with shadowing(lambda _: HERE, lambda _: THERE) as shadowed:
         await shadowed.writer.read("GET", "k")
         await wait_until(lambda: shadowed.reads(shadowed.secondary) == 1)
         shadowed.secondary.answer = lambda _: HERE
-        await wait_until(lambda: shadowed.metrics.shadow_unconfirmed == 1)
+        await wait_until(lambda: shadowed.metrics.shadow_transient == 1)
 
         assert shadowed.metrics.divergences == {}
         assert shadowed.metrics.shadow_matches == 0

@@ -7,6 +7,7 @@ from typing import Any
 import trio
 
 from dualkv.commands.table import find_command
+from dualkv.core.confirming import Suspicion
 from dualkv.core.context import START
 from dualkv.core.dirty import DirtyReason
 from dualkv.core.effects.model import Command
@@ -288,7 +289,8 @@ async def test_shadow_reads_are_compared() -> None:
     async with running_fake(echo) as fake, stream_to(fake) as bench:
         bench.offer_read("GET a", encode.bulk("a"))
         differing = bench.offer_read("GET b", encode.bulk("x"))
-        confirming = bench.offer_read("GET c", encode.bulk("c"), attempt=1)
+        confirming = bench.offer_read("GET c", encode.bulk("c"))
+        confirming.suspicion = Suspicion(confirming, 0.0, ())
         await bench.wait_settled()
 
         assert bench.metrics.shadow_matches == 1

@@ -1,0 +1,63 @@
+"""Looks at both stores before anything is mirrored: whether they are one.
+
+A store that does not answer at once is looked at later, when the stream reaches it: until then nothing is
+mirrored anyway (`dualkv.core.same_server.Acquaintance`).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Final
+
+import trio
+
+from dualkv.config import BackendOptions, ProxyConfig
+from dualkv.core.identity import IDENTIFYING, Identity, identify
+from dualkv.core.modes import mode_plan
+from dualkv.core.same_server import objection_to
+from dualkv.errors import BackendUnavailable, ConfigError, ConnectionLost, ReplyProtocolError
+from dualkv.net.connection import Connection
+from dualkv.net.transport import dial
+from dualkv.resp.encode import pack
+
+__all__ = ["refuse_one_server"]
+
+_PATIENCE_SECONDS: Final = 1.0
+"""The start does not wait longer for a store: clients must not depend on the one that follows."""
+
+
+async def refuse_one_server(config: ProxyConfig) -> None:
+    """Return if writes may be mirrored from one store to the other, as far as both tell now.
+
+    Raises:
+        ConfigError: Both are the same server, or one is a replica of the other.
+    """
+    plan = mode_plan(config.mode)
+    if plan.follows is None or config.allow_same_server:
+        return
+    options = [config.backend_options(which) for which in (plan.answers, plan.follows)]
+    told: dict[str, Identity] = {}
+    async with trio.open_nursery() as nursery:
+        for one in options:
+            nursery.start_soon(partial(_ask, one, told))
+    if len(told) < len(options):
+        return
+    objection = objection_to(*(told[one.name] for one in options), *options)
+    if objection is not None:
+        raise ConfigError(f"{objection} (allow_same_server: mirror all the same)")
+
+
+async def _ask(options: BackendOptions, told: dict[str, Identity]) -> None:
+    with trio.move_on_after(min(_PATIENCE_SECONDS, options.dial_timeout_seconds)):
+        try:
+            sock, greeting = await dial(options, "dualkv-start")
+        except BackendUnavailable:
+            return
+        connection = Connection(sock, greeting)
+        try:
+            replies = await connection.exchange(b"".join(map(pack, IDENTIFYING)), len(IDENTIFYING))
+            told[options.name] = identify(replies)
+        except (ConnectionLost, ReplyProtocolError):
+            return
+        finally:
+            connection.close()
