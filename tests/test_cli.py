@@ -188,6 +188,13 @@ def test_a_complaint_is_one_line_whatever_the_file_holds(dualkv: Shell, tmp_path
     assert complaint == f"{file}: two lines: there is no such setting"
 
 
+def test_a_rule_about_a_command_that_there_is_not_is_refused(dualkv: Shell) -> None:
+    """Checking the settings finds what the command table alone can tell."""
+    outcome = dualkv("config", "check", "--shadow-rules", "* GET ignore; a* TLL ignore")
+
+    assert outcome.complaint() == "shadow_rules: 'a* TLL ignore': there is no command TLL"
+
+
 # --- config check
 
 
@@ -212,6 +219,7 @@ def test_config_check_prints_every_setting(dualkv: Shell) -> None:
         ("--sentry-env", 'a "quoted" \\ text', "--sentry-sample", "0.125", "--log-level", "DEBUG"),
         ("--drain", "1m30s", "--pubsub-sweep", "1ms", "--secondary-queue-bytes", "1GiB"),
         ("--mode", "secondary-only", "--primary-name", "old", "--secondary-name", "new"),
+        ("--shadow-sample", "5%", "--shadow-rules", r"a\x20b:* * ignore; * TTL tolerance=5s"),
     ],
 )
 def test_what_config_check_prints_can_be_loaded_again(

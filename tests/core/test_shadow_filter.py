@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from zlib import crc32
 
 import pytest
@@ -67,7 +68,7 @@ def test_a_share_that_grows_only_adds_keys() -> None:
     """What was compared yesterday goes on being compared."""
     samples = [sampled(share) for share in (0.01, 0.1, 0.5, 1.0)]
 
-    assert all(smaller < larger for smaller, larger in zip(samples, samples[1:], strict=False))
+    assert all(smaller < larger for smaller, larger in pairwise(samples))
 
 
 def test_a_key_is_always_or_never_in_the_sample_in_every_process() -> None:

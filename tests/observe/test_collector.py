@@ -10,8 +10,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from dualkv.commands.table import find_command
 from dualkv.config import ProxyConfig
+from dualkv.config.shadow_rules import parse_shadow_rules
 from dualkv.core.divergence import DivergenceKind
 from dualkv.core.ledger import DropReason, Queue
+from dualkv.core.routing import plan_of
+from dualkv.core.shadow_filter import ShadowFilter
 from dualkv.observe.collector import MetricsCollector
 from dualkv.observe.findings import Findings
 from dualkv.observe.metrics import DURATION_BUCKETS_SECONDS, ProxyMetrics, bucket_of
@@ -121,6 +124,21 @@ def test_what_is_not_in_the_file_of_divergences_is_shown_by_reason(
     shown = samples(metrics)
     assert ({"reason": "disk"}, 3.0) in shown["proxy_divergence_log_dropped_total"]
     assert shown["proxy_divergence_log_written_total"] == [({}, 0.0)]
+
+
+def test_rules_about_reads_are_shown_by_their_text_also_those_that_never_fitted(
+    metrics: ProxyMetrics,
+) -> None:
+    """A rule that decides on nothing is a mistake that somebody can see."""
+    metrics.shadow_filter = ShadowFilter(0.0, parse_shadow_rules("a* GET ignore; b* GET ignore"))
+    for args in ((b"GET", b"a"), (b"GET", b"c")):
+        assert not metrics.shadow_filter.admits(plan_of(args), args)
+    shown = samples(metrics)
+
+    assert shown["proxy_shadow_rule_total"] == [
+        ({"rule": "a* GET ignore"}, 1.0), ({"rule": "b* GET ignore"}, 0.0),
+    ]  # fmt: skip
+    assert shown["proxy_shadow_unsampled_total"] == [({}, 1.0)]
 
 
 def test_the_ledger_is_shown_account_by_account(metrics: ProxyMetrics) -> None:
