@@ -81,7 +81,7 @@ def identify(replies: Sequence[bytes]) -> Identity:
         is_empty="# Keyspace" in keyspace and "keys=" not in keyspace,
         logs_writes=_field(persistence, "aof_enabled") != "0",
         replication_id=_field(replication, "master_replid"),
-        master=f"{_field(replication, 'master_host')}:{_field(replication, 'master_port')}" if is_replica else "",
+        master=":".join(_field(replication, f"master_{part}") for part in ("host", "port") if is_replica),
         raft_leader=_field(replication, "raft_leader_redis"),
     )
 

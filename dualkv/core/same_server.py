@@ -1,8 +1,8 @@
 """Whether two stores are one: then a mirrored write would be made twice, or refused.
 
 Sources: ``INFO server`` (``run_id``, ``tcp_port``) and ``INFO replication`` (``role``, ``master_replid``,
-``master_host``, ``master_port``) of Redis and Valkey; ``raft_leader_redis`` of ElasticKV. A store that does not
-tell who it is, is not the same as one that does.
+``master_host``, ``master_port``) of Redis and Valkey; ``raft_leader_redis`` of ElasticKV. A store that does
+not tell who it is, is not the same as one that does.
 """
 
 from __future__ import annotations
