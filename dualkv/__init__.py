@@ -38,7 +38,8 @@ Inner parts know nothing of outer ones; ``tests/test_layers.py`` keeps it so:
 from dualkv.commands.classify import CommandCategory, classify_command
 from dualkv.config import BackendOptions, ProxyConfig, ProxyMode, load_config, parse_proxy_mode
 from dualkv.core.divergence import Divergence, DivergenceKind
-from dualkv.net.backend import PubSubBackend, RedisBackend
+from dualkv.net.backend import Backend, PubSubBackend, RedisBackend
+from dualkv.net.leader_aware import LeaderAwareBackend
 from dualkv.net.shadow import ShadowReader
 from dualkv.net.writer import DualWriter, open_writer
 from dualkv.observe.metrics import ProxyMetrics
@@ -46,11 +47,13 @@ from dualkv.observe.sentry import SentryReporter
 from dualkv.serve import ProxyServer
 
 __all__ = [
+    "Backend",
     "BackendOptions",
     "CommandCategory",
     "Divergence",
     "DivergenceKind",
     "DualWriter",
+    "LeaderAwareBackend",
     "ProxyConfig",
     "ProxyMetrics",
     "ProxyMode",

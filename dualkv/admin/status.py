@@ -6,9 +6,11 @@ from typing import Any
 
 import attrs
 
+from dualkv.config.backends import shown_address
 from dualkv.core.journal import Gap
 from dualkv.core.modes import mode_plan
 from dualkv.net.lane import LaneState
+from dualkv.net.leader_aware import LeaderAwareBackend
 from dualkv.net.writer import DualWriter
 
 __all__ = ["backend_states", "convergence", "is_ready"]
@@ -43,6 +45,10 @@ def backend_states(writer: DualWriter) -> dict[str, Any]:
             }
         else:
             state |= {"role": "unused", "state": "unused", "error": None}
+        if options.seeds:
+            backend = {plan.answers: writer.primary, plan.follows: writer.secondary}.get(which)
+            state["leader"] = backend.leader if isinstance(backend, LeaderAwareBackend) else None
+            state["seeds"] = [shown_address(seed) for seed in options.seeds]
         states[which] = state
     return states
 

@@ -9,4 +9,5 @@
 - `ledger`: the books of the secondary stream
 - `compare`: whether two replies mean the same
 - `backoff`: how long to wait before trying again
+- `leadership`: which node of a backend leads
 """

@@ -3,6 +3,7 @@
 - `hub`: one readiness loop for all client sockets and lanes
 - `transport`: connected sockets, TLS, the handshake with a backend
 - `backend`: one backend: its connections, counted and limited
+- `leader_aware`: a backend of several nodes, of which one leads
 - `connection`: one connection that is used by one task: send a batch, read the replies
 - `lane`: one connection that many clients share, pipelined
 - `waiting`, `calls`: what waits on a lane for replies: to clients, and to tasks of dualkv's own

@@ -25,7 +25,7 @@ from dualkv.core.backoff import Backoff
 from dualkv.core.context import Context, switches
 from dualkv.core.identity import is_clear
 from dualkv.errors import BackendUnavailable, ConnectionLost, ReplyProtocolError
-from dualkv.net.backend import RedisBackend
+from dualkv.net.backend import Backend
 from dualkv.net.connection import Connection
 from dualkv.net.hub import ReadinessHub
 from dualkv.net.logins import Logins
@@ -42,6 +42,9 @@ _JOINED_BYTES: Final = 256 * 1024
 """What is unsent leaves in one piece up to here; beyond, joining would copy large values again and again."""
 _PING: Final = command("PING")
 _LONG_READ_BYTES: Final = 256 * 1024
+_CLOSED: Final = "closed"
+_MOVED: Final = "another node leads now"
+"""Reasons of our own to end a connection."""
 _WATCHES_PER_TIMEOUT: Final = 4
 
 _log = logging.getLogger("dualkv.lane")
@@ -142,7 +145,7 @@ class Lane:
 
     def __init__(
         self,
-        backend: RedisBackend,
+        backend: Backend,
         hub: ReadinessHub,
         counters: PoolCounters,
         clock: Callable[[], float],
@@ -212,7 +215,7 @@ class Lane:
 
     def submit_barrier(self, passed: Callable[[], None]) -> None:
         """Call *passed* once all replies to what has been submitted so far have been seen, or are lost."""
-        if self.is_idle or self.state is not LaneState.UP:
+        if self.is_idle or self._sock is None:
             return passed()
         # What waits for its context to be entered leaves behind what is sent now: each group has a part.
         barrier = Barrier(passed, 1 + len(self._other_contexts))
@@ -283,6 +286,7 @@ class Lane:
     async def run(self) -> None:
         """Connect, and connect again when the connection is lost, until cancelled or refused."""
         backoff = Backoff()
+        self._backend.when_moved.append(self._retire)
         try:
             while True:
                 try:
@@ -295,13 +299,14 @@ class Lane:
                 self._start(sock, introduced)
                 await self._watch()
                 _log.warning("lane lost", extra={"backend": self._backend.name, "why": self._why})
-                if self._has_served:
+                if self._has_served or self._why == _MOVED:
                     backoff.reset()
                 else:  # somebody who says hello and hangs up: do not knock without a pause
                     await trio.sleep(backoff.next_wait_seconds())
         finally:
+            self._backend.when_moved.remove(self._retire)
             if self._sock is not None:
-                self._break("closed")
+                self._break(_CLOSED)
             self._settle(LaneState.CLOSED, "closed")
 
     async def _introduce(self, sock: socket.socket) -> list[bytes]:
@@ -342,6 +347,18 @@ class Lane:
         self._hub.register(sock, self)
         self._on_connected(introduced)
         self._settle(LaneState.UP, "")
+        if not self._backend.is_current(self.greeting):
+            self._retire()
+
+    def _retire(self) -> None:
+        """Commands go to another node: take no more, and connect there once all has been answered."""
+        if self.state is not LaneState.UP:
+            return
+        self.state = LaneState.CONNECTING
+        self.is_open = False
+        self._settled = trio.Event()
+        if self.is_idle:
+            self._break(_MOVED)
 
     def _settle(self, state: LaneState, why: str) -> None:
         if state is LaneState.DOWN and self.state is not LaneState.DOWN:
@@ -370,10 +387,11 @@ class Lane:
         self._why = why
         self._hub.unregister(sock)
         sock.close()
-        self._backend.closed("lane", lost=why != "closed")
+        self._backend.closed("lane", lost=why not in (_CLOSED, _MOVED))
         self.state = LaneState.CONNECTING
         self.is_open = False
-        self._settled = trio.Event()
+        if self._settled.is_set():
+            self._settled = trio.Event()
         self._unsent.clear()
         self._unsent_bytes = 0
         self._flush_is_due = False
@@ -427,6 +445,8 @@ class Lane:
             position += count
             if not one.missing:
                 waiting.popleft()
+        if self.state is not LaneState.UP and self.is_idle:
+            self._break(_MOVED)
 
     def on_writable(self) -> None:
         """Send more of what did not fit."""
@@ -464,7 +484,7 @@ class Lane:
             self._has_write_interest = bool(unsent)
             self._hub.set_interest(sock, read=True, write=self._has_write_interest)
         self._flush_is_due = self._has_write_interest  # then the hub calls
-        self.is_open = not self.is_congested
+        self.is_open = self.state is LaneState.UP and not self.is_congested
         if self._when_uncongested and self._unsent_bytes < _CONGESTED_BYTES // 2:
             self._resume_senders()
 

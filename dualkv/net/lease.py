@@ -13,7 +13,7 @@ import trio
 
 from dualkv.core.context import Context, switches
 from dualkv.errors import ConnectionLost, LoginRefused, ReplyProtocolError
-from dualkv.net.backend import RedisBackend
+from dualkv.net.backend import Backend
 from dualkv.net.connection import Connection
 from dualkv.net.logins import Logins
 from dualkv.resp.encode import command
@@ -86,7 +86,7 @@ class LeasePool:
         logins: The users' passwords.
     """
 
-    def __init__(self, backend: RedisBackend, logins: Logins) -> None:
+    def __init__(self, backend: Backend, logins: Logins) -> None:
         self._backend = backend
         self._logins = logins
         self._idle: deque[Lease] = deque()
@@ -117,11 +117,12 @@ class LeasePool:
     def _take_idle(self) -> Lease | None:
         while self._idle:
             lease = self._idle.pop()
-            if not lease.connection.is_stale():
+            is_current = self._backend.is_current(lease.connection.greeting)
+            if is_current and not lease.connection.is_stale():
                 self._backend.changed_use("idle", "leased")
                 return lease
             lease.connection.close()
-            self._backend.closed("idle", lost=True)
+            self._backend.closed("idle", lost=is_current)
         return None
 
     async def _open(self) -> Lease:
@@ -130,7 +131,8 @@ class LeasePool:
 
     def give_back(self, lease: Lease) -> None:
         """Take back a connection that is as good as new, but for its context and watched keys."""
-        if len(self._idle) >= _MAX_IDLE:
+        is_current = self._backend.is_current(lease.connection.greeting)
+        if len(self._idle) >= _MAX_IDLE or not is_current:
             return self.close(lease, lost=False)
         self._backend.changed_use("leased", "idle")
         self._idle.append(lease)

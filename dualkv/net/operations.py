@@ -242,7 +242,7 @@ class ClientOperations:
         counters = self._writer.answering.by_command[plan.index]
         counters.counts[0] += 1
         if is_error(reply):
-            self._writer.count_error(plan, counters)
+            self._writer.count_error(plan, counters, reply)
         if self._is_gone:
             await self._put_back(gives_back(plan.spec, request.args, reply))
         return reply

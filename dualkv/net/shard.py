@@ -154,6 +154,9 @@ class Shard:
         if self._stream.stores.objection:
             return self._refuse()
         assert self._connection is not None
+        if not self._stream.backend.is_current(self._connection.greeting):
+            self._disconnect(lost=False)
+            return None
         if self._was_idle() and self._connection.is_stale():
             self._disconnect(lost=True)
             return None

@@ -40,6 +40,8 @@ class Greeting:
 
     hello: dict[int, dict[str, bytes]]
     """By RESP version that it speaks: the fields of its ``HELLO`` reply as raw frames."""
+    term: int = 0
+    """Which of the backend's moves the connection was made after."""
 
     @property
     def protocols(self) -> frozenset[int]:

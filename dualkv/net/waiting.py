@@ -69,7 +69,7 @@ class Timed:
         counters.counts[bucket_of(elapsed)] += 1
         counters.sum_seconds += elapsed
         if is_error(frame):
-            writer.count_error(plan, counters)
+            writer.count_error(plan, counters, frame)
         if writer.stream is None:
             return
         if plan.queue is not None:
@@ -127,7 +127,7 @@ class ClientBatch(Timed):
             counters.sum_seconds += elapsed * count
         for plan, frame in zip(plans, frames, strict=True):
             if frame[0] in _ERROR:
-                self._writer.count_error(plan, by_command[plan.index])
+                self._writer.count_error(plan, by_command[plan.index], frame)
 
     def _mirror(self, plans: list[Plan], requests: list[Request], frames: list[bytes], now: float) -> None:
         """Put what was executed into the secondary stream."""
@@ -343,7 +343,7 @@ class TransactionBlock(Timed):
             by_command[plan.index].counts[0] += 1
         for (plan, _), element in zip(queued, results or (), strict=False):
             if is_error(element):
-                writer.count_error(plan, by_command[plan.index])
+                writer.count_error(plan, by_command[plan.index], element)
         if stream is not None:
             translator = writer.translator
             if results is None:  # neither errors nor questions nor anything to check

@@ -48,6 +48,7 @@ from dualkv.net.copier import Copier
 from dualkv.net.divergence_log import DivergenceLogWriter
 from dualkv.net.hub import ReadinessHub
 from dualkv.net.lane import Lane, LaneState
+from dualkv.net.leader_aware import backend_of
 from dualkv.net.lease import LeasePool
 from dualkv.net.notes import WriteNotes
 from dualkv.net.operations import ClientOperations
@@ -178,7 +179,7 @@ class DualWriter:
 
     def _backend(self, which: str) -> RedisBackend:
         options = self.config.backend_options(which)
-        return RedisBackend(options, self.metrics.backends[options.name].pool, self.clock)
+        return backend_of(options, self.metrics.backends[options.name].pool, self.clock)
 
     def report_failure(self, error: Exception) -> None:
         """Report a bug of ours in a task that goes on."""
@@ -444,9 +445,10 @@ class DualWriter:
 
     # --- for what waits on the lane
 
-    def count_error(self, plan: Plan, counters: CommandCounters) -> None:
-        """Count an error reply of the primary."""
+    def count_error(self, plan: Plan, counters: CommandCounters, frame: bytes) -> None:
+        """Count an error reply of the primary; it may say that another node leads."""
         counters.errors += 1
+        self.primary.answered_error(frame)
         if plan.queue is not None:
             self.metrics.primary_write_errors += 1
         else:
@@ -500,6 +502,9 @@ class DualWriter:
         try:
             async with trio.open_nursery() as services:
                 await services.start(self.hub.run)
+                services.start_soon(self.primary.run)
+                if self.secondary is not None:
+                    services.start_soon(self.secondary.run)
                 services.start_soon(self.lane.run)
                 services.start_soon(self.subscriptions.run)
                 services.start_soon(self.shadow_reader.run)

@@ -21,10 +21,11 @@ from dualkv.commands.table import COMMANDS
 from dualkv.core.dirty import DirtyReason
 from dualkv.core.divergence import DivergenceKind
 from dualkv.core.gate import GateState
+from dualkv.core.leadership import Refresh
 from dualkv.core.ledger import DropReason, Queue
 from dualkv.core.pubsub_matching import Doubt
 from dualkv.observe.divergence_log import DROP_REASONS
-from dualkv.observe.metrics import DURATION_BUCKETS_SECONDS, ProxyMetrics
+from dualkv.observe.metrics import DURATION_BUCKETS_SECONDS, PoolCounters, ProxyMetrics
 
 __all__ = ["FAMILIES", "Family", "MetricsCollector"]
 
@@ -175,6 +176,21 @@ def _pool_events(metrics: ProxyMetrics, family: _MetricFamily) -> None:
     for backend in metrics.backends.values():
         for event, count in backend.pool.events.items():
             _add(family, (backend.name, event), count)
+
+
+def _leader_refreshes(metrics: ProxyMetrics, family: _MetricFamily) -> None:
+    for backend in metrics.backends.values():
+        for outcome in Refresh if backend.pool.refreshes else ():
+            _add(family, (backend.name, outcome.value), backend.pool.refreshes[outcome])
+
+
+def _leaders(read: Callable[[PoolCounters], int]) -> Fill:
+    def fill(metrics: ProxyMetrics, family: _MetricFamily) -> None:
+        for backend in metrics.backends.values():
+            if backend.pool.refreshes:
+                _add(family, (backend.name,), read(backend.pool))
+
+    return fill
 
 
 def _pool_wait(metrics: ProxyMetrics, family: _MetricFamily) -> None:
@@ -498,6 +514,27 @@ FAMILIES: Final = (
         "How long opening a connection took.",
         ("backend",),
         _pool_wait,
+    ),
+    Family(
+        "backend_leader_refreshes",
+        _C,
+        "Rounds in which a backend's nodes were asked who leads, by how they ended.",
+        ("backend", "outcome"),
+        _leader_refreshes,
+    ),
+    Family(
+        "backend_leader_changes",
+        _C,
+        "How often another node led than before.",
+        ("backend",),
+        _leaders(lambda pool: pool.moves),
+    ),
+    Family(
+        "backend_leader_known",
+        _G,
+        "1 while it is known where commands go, for a backend that is several nodes.",
+        ("backend",),
+        _leaders(lambda pool: int(pool.has_leader)),
     ),
     Family(
         "pubsub_shadow_divergences",

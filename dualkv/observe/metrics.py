@@ -18,6 +18,7 @@ from dualkv.config import ProxyConfig
 from dualkv.core.dirty import DirtyKeys
 from dualkv.core.divergence import DivergenceKind
 from dualkv.core.gate import Gate
+from dualkv.core.leadership import Refresh
 from dualkv.core.ledger import Ledger, Queue
 from dualkv.core.progress import ResyncProgress
 from dualkv.core.pubsub_matching import PubSubTally
@@ -89,13 +90,19 @@ class PoolCounters:
 
     limit: int = 0
     connections: Counter[str] = attrs.field(factory=Counter)
-    """Open now, by use: lane, stream, leased, idle."""
+    """Open now, by use: lane, stream, leased, idle, pubsub, probe."""
     events: Counter[str] = attrs.field(factory=Counter)
     """opened, closed, lost, dial_failed, exhausted."""
     pending_requests: int = 0
     """Requests waiting for a reply on the lanes."""
     wait: Histogram = attrs.field(factory=Histogram)
     """How long callers waited for a connection."""
+    refreshes: Counter[Refresh] = attrs.field(factory=Counter)
+    """Rounds in which the nodes were asked who leads."""
+    moves: int = 0
+    """How often another node led than before."""
+    has_leader: bool = False
+    """Whether commands have somewhere to go, where that has to be found out."""
 
 
 @attrs.define

@@ -57,6 +57,7 @@ WRONG_VALUES = {
     "secondary_name": "",
     "secondary_pool_size": "-1",
     "dial_timeout": "0s",
+    "leader_aware": "sometimes",
     "read_timeout": "3",
     "write_timeout": "-3s",
     "secondary_write_concurrency": "-1",
