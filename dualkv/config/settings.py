@@ -197,6 +197,12 @@ class ProxyConfig:
         "What differs from that, by key and command: 'PREFIX* COMMAND ACTION', several separated by ';' (in "
         "the file: an array); the first that fits decides.",
     )
+    shadow_budget_age_seconds: float = _setting(
+        "100ms",
+        values.positive_duration,
+        "While writes wait for the secondary, fewer reads are compared if it is behind by so much.",
+        name="shadow_budget_age",
+    )
 
     repair: str = _setting(
         "auto",

@@ -384,6 +384,20 @@ FAMILIES: Final = (
         _single(lambda m: m.shadow_filter.unsampled),
     ),
     Family(
+        "shadow_budget_share",
+        _G,
+        "Share of the reads that are compared now; below 1, writes would be slowed by more.",
+        (),
+        _single(lambda m: m.shadow_budget.share),
+    ),
+    Family(
+        "shadow_budget_shed",
+        _C,
+        "Reads that were not compared since that would have slowed writes.",
+        (),
+        _single(lambda m: m.shadow_budget.shed),
+    ),
+    Family(
         "shadow_rule",
         _C,
         "Reads that a rule of `shadow_rules` has decided on, by its text.",

@@ -22,6 +22,7 @@ from dualkv.core.leadership import Refresh
 from dualkv.core.ledger import Ledger, Queue
 from dualkv.core.progress import ResyncProgress
 from dualkv.core.pubsub_matching import PubSubTally
+from dualkv.core.shadow_budget import ShadowBudget
 from dualkv.core.shadow_filter import ShadowFilter
 from dualkv.observe.findings import Findings
 
@@ -143,6 +144,8 @@ class ProxyMetrics:
         self.shadow_matches = 0
         self.shadow_filter = ShadowFilter()
         """Which reads are compared at all."""
+        self.shadow_budget = ShadowBudget()
+        """How many of these, so that writes are not slowed."""
         self.shadow_inconclusive: Counter[str] = Counter()
         """Comparisons that could not be made, by reason."""
         self.shadow_transient = 0

@@ -72,6 +72,7 @@ WRONG_VALUES = {
     "shadow_timeout": "0",
     "shadow_queue_size": "0",
     "shadow_sample": "110%",
+    "shadow_budget_age": "0",
     "shadow_rules": "cache:* GET forget",
     "pubsub_compare_window": "0",
     "pubsub_sweep": "0ms",
