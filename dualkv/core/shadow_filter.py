@@ -7,7 +7,7 @@ argument, and only rules for all keys (``*``) fit it.
 
 The first rule that fits a read decides on it, alone: what the rule does not say is as without any rule.
 
-Measured on a 2-core machine with five rules that a command may meet: `ShadowFilter.admits` 0.3 µs.
+Measured on a 2-core machine: `ShadowFilter.admits` 0.35 µs with five rules for a command, 0.2 µs without.
 """
 
 from __future__ import annotations
