@@ -12,7 +12,7 @@ from typing import Final
 
 from dualkv.commands.table import CommandSpec, KeySpec
 
-__all__ = ["keys_of"]
+__all__ = ["keys_of", "written_keys_of"]
 
 Args = tuple[bytes, ...]
 
@@ -42,6 +42,27 @@ def keys_of(spec: CommandSpec, args: Args) -> tuple[bytes, ...] | None:
             return None
     return tuple(dict.fromkeys(found))
 
+
+def written_keys_of(spec: CommandSpec, args: Args) -> tuple[bytes, ...] | None:
+    """Return those of `keys_of` that a request may write; None if it may touch keys that it does not name.
+
+    Args:
+        spec: The command's facts.
+        args: The request, name first.
+    """
+    keys = keys_of(spec, args)
+    if keys is None or len(keys) < 2:
+        return keys
+    if spec.name in _STORE_LAST:
+        return keys[-1:]
+    written = {
+        key for key_spec in spec.key_specs if key_spec.access == "W" for key in _named_by(key_spec, args)
+    }
+    return tuple(key for key in keys if key in written) or keys
+
+
+_STORE_LAST: Final = frozenset({"SORT", "GEORADIUS", "GEORADIUSBYMEMBER"})
+"""Their second key is where the result goes."""
 
 _TOUCHES_ANYTHING: Final = frozenset(
     {

@@ -15,7 +15,7 @@ from dualkv.core.effects.model import Command
 from dualkv.core.ledger import Queue
 from dualkv.core.routing import Plan, plan_of
 from dualkv.core.transaction import Transaction, keys_of_all
-from dualkv.resp.encode import pack
+from dualkv.resp.encode import OK, pack
 from dualkv.resp.replies import elements_of, is_error
 from dualkv.resp.requests import Request
 
@@ -217,7 +217,7 @@ def error_of(item: StreamItem, frame: bytes) -> bytes | None:
 def differs(item: StreamItem, frame: bytes) -> bool:
     """Return whether the secondary answered a mirrored write otherwise than a store that was equal before."""
     if item.check is not None:
-        return frame != item.check
+        return not _is_same(frame, item.check)
     return any(item.part_checks) and DirtyReason.REPLY_DIFFERED in outcomes(item, frame)
 
 
@@ -237,7 +237,15 @@ def outcomes(item: StreamItem, frame: bytes) -> list[DirtyReason | None]:
 def _outcome(told: bytes, check: bytes | None) -> DirtyReason | None:
     if is_error(told):
         return DirtyReason.FAILED
-    return DirtyReason.REPLY_DIFFERED if check is not None and told != check else None
+    return DirtyReason.REPLY_DIFFERED if check is not None and not _is_same(told, check) else None
+
+
+def _is_same(told: bytes, check: bytes) -> bool:
+    """Whether a reply is the one that was due. ElasticKV's followers say OK as a bulk string."""
+    return told == check or (check == OK and told == _BULK_OK)
+
+
+_BULK_OK: Final = b"$2\r\nOK\r\n"
 
 
 _ERROR_REASONS: Final = (

@@ -81,13 +81,14 @@ class ScriptCache:
             known: Hashes that the connection has seen; what is spelled out now is added.
         """
         if not item.parts:
-            return self._spelled_out(item.plan, item.request, known).raw
+            return self.spelled_out(item.plan, item.request, known).raw
         # A transaction that failed in the middle cannot be repeated: spell it out in any case.
         return Transaction(
-            [(plan, self._spelled_out(plan, request, set())) for plan, request in item.parts]
+            [(plan, self.spelled_out(plan, request, set())) for plan, request in item.parts]
         ).wire()
 
-    def _spelled_out(self, plan: Plan, request: Request, known: set[bytes]) -> Request:
+    def spelled_out(self, plan: Plan, request: Request, known: set[bytes]) -> Request:
+        """Return a request, or ``EVAL`` instead of an ``EVALSHA`` whose body is at hand and not *known*."""
         if plan.spec.name == "SCRIPT FLUSH":
             known.clear()
         if plan.spec.name != "EVALSHA":

@@ -19,12 +19,13 @@ from dualkv.commands.table import COMMANDS, CommandSpec
 from dualkv.core.context import Context
 from dualkv.core.dialect import Dialect, holds_as_is, lower
 from dualkv.core.effects import ASKING, CREATES, RULES, effects_of, questions_of
-from dualkv.core.effects.model import Command, Effects, Execution, Verbatim
+from dualkv.core.effects.model import NOTHING, Command, Effects, Execution, Verbatim
 from dualkv.core.effects.transactions import Part, settled
 from dualkv.core.expiry import NEVER, ExpiryBook, Guard
 from dualkv.core.first_contact import FirstContacts
 from dualkv.core.ledger import Queue
 from dualkv.core.mirror import StreamItem, commands_item, in_one_piece, keys_by_db
+from dualkv.core.one_database import confined
 from dualkv.core.primary_time import PrimaryTime
 from dualkv.core.routing import CREATED_ARGUMENT, DERIVING, RENAMING, Plan, plan_of
 from dualkv.core.scripts import ScriptCache
@@ -116,6 +117,12 @@ class Translator:
         self.not_holdable: Counter[str] = Counter()
         """Effects that the other store cannot hold in any form, by command."""
         self._dialect: Dialect | None = None
+        self.is_mirrored: Callable[[int], bool] = lambda _: True
+        """Whether a database is the one that is mirrored to a store where all are one."""
+        self.home_db = 0
+        """That one."""
+        self.require_resync: Callable[[str], object] = lambda _: None
+        """Called with the reason when everything has to be copied."""
         self.is_plain: list[bool] = []
         """By `CommandSpec.index`: whether the request itself is the effect, on its first argument at most."""
         self.is_checked: list[bool] = []
@@ -125,12 +132,13 @@ class Translator:
     def speak(self, dialect: Dialect | None) -> None:
         """From now on, say effects as the other store understands them; None: nobody knows, as it is."""
         self._dialect = dialect
+        self._names_expiry = dialect is not None and not dialect.has("SET KEEPTTL")
         rules = [RULES.get(spec.name) for spec in COMMANDS]
         self.is_checked = [isinstance(rule, Verbatim) and rule.is_checked for rule in rules]
         self.is_plain = [
             isinstance(rule, Verbatim)
             and spec.name not in CREATES
-            and (spec.kind == "publish" or _has_one_key(spec))
+            and (_has_one_key(spec) or (spec.kind == "publish" and self._has_databases))
             and (dialect is None or holds_as_is(spec.name, dialect))
             for spec, rule in zip(COMMANDS, rules, strict=True)
         ]
@@ -228,13 +236,14 @@ class Translator:
             count = asked.for_rules[0] if asked.for_rules else 0
             effects = effects_of(Execution(plan.spec, request.args, frame, now_ms, answers[:count]))
         told = self._told(asked, answers, now_ms)
-        effects = self._said(self._guarded(plan, request.args, effects, context.db, told, now_ms))
+        effects = self._said(self._guarded(plan, request.args, effects, context.db, told, now_ms), context.db)
         answer = answers[sum(asked.for_rules)] if asked.counts else None
         effects = self._met(plan, request.args, effects, context.db, answer)
         copies = _with_db(effects.copies, context.db)
         commands = effects.commands
         if not commands:
             return Translation(None, copies) if copies else _NOTHING
+        context = self._at_home(context)
         if len(commands) == 1 and commands[0].args is request.args:
             item = StreamItem(plan, queue, request, now, context, check=commands[0].reply)
         else:
@@ -289,6 +298,7 @@ class Translator:
             part[1] is one[1] for part, one in zip(parts, queued, strict=True)
         )
         has_script = any(plan.queue is Queue.SCRIPT for plan, _ in parts)
+        context = self._at_home(context)
         item = in_one_piece(
             exec_plan, Queue.SCRIPT if has_script else Queue.WRITE, parts, now, context, tuple(checks),
             wire if is_whole else None,
@@ -316,14 +326,15 @@ class Translator:
             args = request.args
             if plan.spec.name == "SELECT" and not is_error(result):
                 db = int(args[1])
-                executed.append(((plan, request), Part(Effects((Command(args),)), db, (), has_asked=False)))
+                own_words = Effects((Command(args),)) if self._has_databases else NOTHING
+                executed.append(((plan, request), Part(own_words, db, (), has_asked=False)))
             if plan.queue is None or (is_error(result) and plan.queue is not Queue.SCRIPT):
                 continue
             if plan.queue is Queue.SCRIPT:
                 effects = self._script_effects(plan, args, result)
             else:
                 effects = effects_of(Execution(plan.spec, args, result, now_ms, own))
-            effects = self._said(self._guarded(plan, args, effects, db, told, now_ms))
+            effects = self._said(self._guarded(plan, args, effects, db, told, now_ms), db)
             effects = self._met(plan, args, effects, db)
             part = Part(effects, db, keys_by_db(plan, args, db), has_asked=count > 0)
             executed.append(((plan, request), part))
@@ -361,17 +372,34 @@ class Translator:
         commands = () if facts.names_its_keys else (Command(args),)
         return Effects(commands, tuple((None, key) for key in keys))
 
-    def _said(self, effects: Effects) -> Effects:
+    def _said(self, effects: Effects, db: int) -> Effects:
         """Say effects in the other store's dialect."""
-        if self._dialect is None or not effects.commands:
+        dialect = self._dialect
+        if dialect is None or effects == NOTHING:
             return effects
-        said, unheld = lower(effects, self._dialect)
+        if not dialect.has_databases:
+            effects, lost, must_copy_all = confined(effects, db, self.is_mirrored)
+            self.not_holdable.update(lost)
+            if must_copy_all:
+                self.require_resync("databases were exchanged, of which the other store has one")
+        said, unheld = lower(effects, dialect)
         self.not_holdable.update(unheld)
         return said
+
+    @property
+    def _has_databases(self) -> bool:
+        return self._dialect is None or self._dialect.has_databases
+
+    def _at_home(self, context: Context) -> Context:
+        """Return where an item belongs of which only that was left that can be mirrored."""
+        return context if self._has_databases else context._replace(db=self.home_db)
 
     def _met(self, plan: Plan, args: Args, effects: Effects, db: int, answer: bytes | None = None) -> Effects:
         """See to it that what the other store does not have of a key is found."""
         if not effects.commands or len(args) < 2 or not self.contacts.is_first(plan.spec.name, (db, args[1])):
+            return effects
+        if plan.spec.name == "PFADD" and self._dialect is not None and not self._dialect.holds_hll:
+            self.contacts.note((db, args[1]))  # what is there cannot be copied
             return effects
         check = self.contacts.check(plan.spec.name, (db, args[1]), answer)
         if check is None:
@@ -404,28 +432,29 @@ class Translator:
             keys = keys_of(plan.spec, args) or ()
             if any(book.guard((db, key), told.get(key), now_ms)[0] is not Guard.NONE for key in keys):
                 return self._copied(plan, args, effects, db)
-        for one in effects.commands:
+        said = list(effects.commands)
+        for at, one in enumerate(said):
             name = one.args[0].upper()
             key = (db, one.args[1]) if len(one.args) > 1 else (db, b"")
             if name in _CREATES and (name != b"SET" or b"KEEPTTL" in one.args[3:]):
                 guard, expires_at_ms = book.guard(key, told.get(key[1]), now_ms)
                 if guard is Guard.COPY:
                     return self._copied(plan, args, effects, db)
-                if guard is Guard.EXPIRE_AT:
+                if name == b"SET" and self._names_expiry:
+                    said[at] = _with_expiry(one, expires_at_ms)
+                elif guard is Guard.EXPIRE_AT:
                     behind.append(Command((b"PEXPIREAT", key[1], b"%d" % expires_at_ms)))
-            elif name == b"PEXPIREAT":
-                book.learn(key, int(one.args[2]), now_ms)
+            elif (named_ms := _named_expiry_ms(name, one.args)) is not None:
+                book.learn(key, named_ms, now_ms)
             elif name == b"PERSIST":
                 if one.reply is None and not book.outlives_lag(key, now_ms):
                     return self._copied(plan, args, effects, db)  # it may have expired over there
                 book.learn(key, NEVER, now_ms)
-            elif name == b"SET" and len(one.args) == 5 and one.args[3] == b"PXAT":
-                book.learn(key, int(one.args[4]), now_ms)
             elif book or told:
                 self._follow(name, one.args, db, told, now_ms)
         for copied_db, copied in effects.copies:
             book.forget((db if copied_db is None else copied_db, copied))
-        return Effects((*effects.commands, *behind), effects.copies) if behind else effects
+        return Effects((*said, *behind), effects.copies) if behind or self._names_expiry else effects
 
     def _copied(self, plan: Plan, args: Args, effects: Effects, db: int) -> Effects:
         """Have all keys of a command copied instead of its effects."""
@@ -467,6 +496,19 @@ class Translator:
     def _may_set_expiry(self, plan: Plan, args: Args) -> bool:
         facts = self.scripts.facts(plan.spec.name, args)
         return facts.may_set_expiry or not facts.names_its_keys
+
+
+def _named_expiry_ms(name: bytes, args: Args) -> int | None:
+    """Return when a key expires if an effect says it."""
+    if name == b"PEXPIREAT":
+        return int(args[2])
+    return int(args[4]) if name == b"SET" and len(args) == 5 and args[3] == b"PXAT" else None
+
+
+def _with_expiry(command: Command, expires_at_ms: int) -> Command:
+    """Return a ``SET`` that keeps the expiry by naming it."""
+    until = () if expires_at_ms == NEVER else (b"PXAT", b"%d" % expires_at_ms)
+    return command._replace(args=(*command.args[:3], *until))
 
 
 def _has_one_key(spec: CommandSpec) -> bool:

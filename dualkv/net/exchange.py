@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from dualkv.core.context import Context, switches
+from dualkv.core.dialect import Dialect
 from dualkv.core.ledger import DropReason, Queue
 from dualkv.core.mirror import StreamItem
+from dualkv.core.spoken import spoken_item
 from dualkv.net.connection import Connection
 from dualkv.resp.encode import command
 from dualkv.resp.replies import is_error
@@ -60,7 +62,7 @@ class Exchange:
             return None
         if not self._dbs[self._stream.db_for(item)]:
             return DropReason.NO_SUCH_DB
-        if item.context.protocol in self._connection.greeting.protocols:
+        if item.context.protocol in self._connection.greeting.protocols or self._own_words is not None:
             self._usable.add(item.context)
         elif item.expected is not None:  # of a write nobody reads the reply
             return DropReason.NOT_SPOKEN
@@ -75,6 +77,9 @@ class Exchange:
         """
         db = self._stream.db_for(item)
         if db in self._dbs:
+            return
+        if self._stream.dialect is not None and not self._stream.dialect.has_databases:
+            self._dbs[db] = False
             return
         with trio.fail_after(self._stream.read_timeout_seconds):
             (reply,) = await self._connection.exchange(command("SELECT", db), 1)
@@ -93,6 +98,8 @@ class Exchange:
         Raises:
             ConnectionLost: The connection broke; so for `ReplyProtocolError`. What was executed is unknown.
         """
+        if self._own_words is not None:
+            return await self._run_in_own_words(batch, self._own_words)
         pieces: list[bytes] = []
         outcomes: list[int] = []  # positions among the replies, if they are not simply one per item
         expected = 0
@@ -120,6 +127,34 @@ class Exchange:
         if has_scripts:
             await self._spell_out(batch, frames)
         return frames
+
+    @property
+    def _own_words(self) -> Dialect | None:
+        """The backend's dialect if items are not sent as they are, but said in it at the moment of sending.
+
+        Such a store has one database and one RESP version.
+        """
+        dialect = self._stream.dialect
+        return dialect if dialect is not None and dialect.scripted else None
+
+    async def _run_in_own_words(self, batch: list[StreamItem], dialect: Dialect) -> Sequence[bytes]:
+        stream = self._stream
+        now_ms = stream.primary_ms()
+        spoken = [spoken_item(item, dialect, now_ms, stream.scripts) for item in batch]
+        wire = b"".join([one.wire for one in spoken])
+        count = sum(one.reply_count for one in spoken)
+        frames: list[bytes] = []
+        if count:
+            frames = await self._connection.exchange(wire, count)
+        else:  # reads that the store cannot make, and nothing else
+            await trio.lowlevel.checkpoint()
+        now_ms = stream.primary_ms()
+        outcomes: list[bytes] = []
+        at = 0
+        for one in spoken:
+            outcomes.append(one.fold(frames[at : at + one.reply_count], now_ms))
+            at += one.reply_count
+        return outcomes
 
     async def _spell_out(self, batch: list[StreamItem], frames: list[bytes]) -> None:
         """Repeat with their bodies the scripts that the secondary has forgotten meanwhile."""

@@ -101,6 +101,9 @@ class SecondaryStream:
         self.gate = Gate(config.secondary_timeout_seconds, config.shards)
         self._repairs = config.repair == "auto"
         self._paired_dbs = {config.backend_options(which).db: backend.options.db for which in _BOTH}
+        translator.is_mirrored = self._is_home
+        translator.home_db = next(iter(self._paired_dbs))
+        translator.require_resync = dirty.require_resync
         self.clock = clock
         self.timeouts_seconds = {
             Queue.WRITE: config.secondary_timeout_seconds,
@@ -375,9 +378,17 @@ class SecondaryStream:
             return range(count)
         return {zlib.crc32(key) % count for key in keys} or (0,)
 
+    def primary_ms(self) -> int:
+        """Return the primary's time, in milliseconds since 1970."""
+        return self.translator.time.at_ms(self.clock())
+
     def db_for(self, item: StreamItem) -> int:
         """Return where an item belongs on the secondary: the same database, unless the settings pair two."""
         return self._paired_dbs.get(item.context.db, item.context.db)
+
+    def _is_home(self, db: int) -> bool:
+        """Whether one of the primary's databases belongs into the secondary's first."""
+        return self._paired_dbs.get(db, db) == self.backend.options.db
 
     # --- accounting
 

@@ -24,6 +24,9 @@ from dualkv.resp.replies import is_error, value_of
 
 __all__ = ["KINDS", "field_expiries", "hash_elements", "reads", "set_elements", "writes", "zset_elements"]
 
+_HLL: Final = b"HYLL"
+"""How a HyperLogLog begins."""
+
 FIELD_EXPIRIES: Final = b"""
 local fields, found = redis.call('HKEYS', KEYS[1]), {}
 for first = 1, #fields, 1000 do
@@ -69,6 +72,10 @@ def writes(
     if found != kind:
         return None
     content, lost = KINDS[kind].writes(key, replies[2:])
+    if kind == b"string" and not target.holds_hll and content[0].args[2].startswith(_HLL):
+        # A string there would be of the wrong type for PFADD. What is counted already is better than nothing.
+        expiry = [Command((b"PEXPIREAT", key, b"%d" % at_ms))] if at_ms > 0 else []
+        return said(expiry, target, ("PFADD",))
     if kind == b"string" and at_ms > 0:  # in one command, so that no MULTI is needed
         content = [Command((*content[0].args, b"PXAT", b"%d" % at_ms), OK)]
     elif kind != b"string":

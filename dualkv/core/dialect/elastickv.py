@@ -1,7 +1,7 @@
 """What is special about the words of ElasticKV, the store with 84 commands (``elastickv.md``).
 
-What it knows it says itself (``COMMAND``); which options it takes, what a script can do in its place, and what
-no copy of a key would bring, is here.
+What it knows it says itself (``COMMAND``); which options it takes, what a script can do in its place, and
+what no copy of a key would bring, is here.
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ Form = Callable[[Command], Effects | None]
 """What to say instead of a command; None: it stays as it is."""
 
 SCRIPTED: Final = OWN_COMMANDS | {"PEXPIREAT", "SET PXAT", "SET KEEPTTL", "XTRIM MINID"}
-"""What it can do though it has no such command or option: `dualkv.core.dialect.speaking` says it otherwise."""
+"""What can be done there without such a command or option: `dualkv.core.dialect.speaking` says how."""
 
 NOT_HELD: Final = frozenset({"PFMERGE", "SWAPDB", "SPUBLISH"})
 """What cannot be brought there in any way, beside what every store lacks that has not the commands for it."""
+
+_POLICIES: Final = frozenset({b"DELREF", b"ACKED"})
+"""What a trim does with pending entries; which go with it depends on groups that are not there."""
 
 _ZADD_FLAGS: Final = frozenset({b"NX", b"XX", b"GT", b"LT", b"CH"})
 
@@ -33,6 +36,10 @@ def _say(*commands: Command) -> Effects:
 def _same(words: tuple[bytes, ...], command: Command) -> Effects | None:
     """Return the command in other *words*, with the same reply."""
     return None if words == command.args else _say(Command(words, command.reply))
+
+
+def _copy(key: bytes) -> Effects:
+    return Effects(copies=((None, key),))
 
 
 def _mset(command: Command) -> Effects:
@@ -107,8 +114,9 @@ def _xadd(command: Command) -> Effects | None:
     if option not in (b"MAXLEN", b"MINID"):
         return None
     behind = 5 if args[3] in (b"=", b"~") else 4
-    entry = (*args[:2], *args[behind:])
-    limit = args[behind - 1]
+    limit, entry = args[behind - 1], (*args[:2], *args[behind:])
+    if args[behind].upper() in _POLICIES:
+        return _copy(args[1])
     if option == b"MAXLEN":
         return _same((*args[:2], b"MAXLEN", limit, *args[behind:]), command)
     return _say(Command(entry, command.reply), Command((b"XTRIM", args[1], b"MINID", limit)))
@@ -116,6 +124,8 @@ def _xadd(command: Command) -> Effects | None:
 
 def _xtrim(command: Command) -> Effects | None:
     args = command.args
+    if args[-1].upper() in _POLICIES:
+        return _copy(args[1])
     limit = args[4] if args[3] in (b"=", b"~") else args[3]
     return _same((*args[:3], limit), command)
 
@@ -124,6 +134,11 @@ def _xdel(command: Command) -> Effects | None:
     """With whole ids, as entries have them."""
     ids = (word if b"-" in word else word + b"-0" for word in command.args[2:])
     return _same((*command.args[:2], *ids), command)
+
+
+def _xsetid(command: Command) -> Effects | None:
+    """In a copy it says what the last entry says already, but for entries that are no more."""
+    return NOTHING if len(command.args) > 3 else None
 
 
 def _pfadd(command: Command) -> Effects | None:
@@ -141,7 +156,7 @@ def _move(command: Command) -> Effects:
     return Effects(copies=((None, key), (int(db), key)))
 
 
-def _script(command: Command) -> Effects | None:
+def _script(_: Command) -> Effects:
     """Bodies come with each call, or not at all."""
     return NOTHING
 
@@ -157,6 +172,7 @@ FORMS: Final[Mapping[str, Form]] = {
     "XADD": _xadd,
     "XTRIM": _xtrim,
     "XDEL": _xdel,
+    "XSETID": _xsetid,
     "PFADD": _pfadd,
     "FLUSHALL": _flush,
     "FLUSHDB": _flush,

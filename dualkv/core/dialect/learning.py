@@ -11,15 +11,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from dualkv.commands.table import COMMANDS
-from dualkv.core.dialect.model import Dialect
+from dualkv.core.dialect.elastickv import SCRIPTED
+from dualkv.core.dialect.model import ELASTICKV, Dialect
 from dualkv.core.dialect.payloads import rdb_version_of
 from dualkv.core.effects.model import Args
 from dualkv.resp.replies import is_error, value_of
 
-__all__ = ["ELASTICKV", "LEARNING", "learn"]
-
-ELASTICKV: Final = "ElasticKV"
-"""The product that commits each write through Raft."""
+__all__ = ["LEARNING", "learn"]
 
 LEARNING: Final[tuple[Args, ...]] = ((b"INFO", b"server"), (b"COMMAND",))
 """What to ask at connect: 100 KB and 2 ms for a Redis 8.2."""
@@ -64,7 +62,9 @@ def learn(replies: Sequence[bytes]) -> Dialect:
         rdb_version=rdb_version_of(product, version) if "RESTORE" in commands else 0,
         fuses=product == ELASTICKV,
         is_enumerable=product != ELASTICKV,
-        has_databases=product != ELASTICKV,
+        has_databases=_has_databases(product, commands),
+        holds_hll=product != ELASTICKV,
+        scripted=SCRIPTED if product == ELASTICKV and "EVAL" in commands else frozenset(),
     )
 
 
@@ -98,6 +98,11 @@ def _product(info: dict[str, str], commands: frozenset[str]) -> tuple[str, tuple
     if "raft_leader_redis" in info or any(name.startswith("ELASTICKV.") for name in commands):
         return ELASTICKV, version
     return "Redis", version
+
+
+def _has_databases(product: str, commands: frozenset[str]) -> bool:
+    """Whether ``SELECT`` separates anything: a store where it does has a command between databases."""
+    return product == "Dragonfly" or (product != ELASTICKV and not commands.isdisjoint(("SWAPDB", "MOVE")))
 
 
 def _version(text: str) -> tuple[int, ...]:

@@ -8,12 +8,13 @@ cannot be held there: it is named, so that it can be counted.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
-from dualkv.commands.keys import keys_of
+from dualkv.commands.keys import written_keys_of
 from dualkv.commands.table import COMMANDS, UNKNOWN, CommandSpec, find_command
-from dualkv.core.dialect.model import Dialect
+from dualkv.core.dialect import elastickv
+from dualkv.core.dialect.model import ELASTICKV, Dialect
 from dualkv.core.dialect.payloads import reads_payload
 from dualkv.core.effects.model import NOTHING, Args, Command, Effects
 
@@ -40,32 +41,48 @@ def lower(effects: Effects, dialect: Dialect) -> Lowered:
     while waiting:
         command = waiting.pop()
         name = _name_of(command.args)
-        said = None if holds_as_is(name, dialect) else _say(name, command.args, dialect)
+        said = None if holds_as_is(name, dialect) else _say(name, command, dialect)
         if said is not None:  # in older words, which may have to be said in still older ones
             waiting += reversed(said.commands)
             copies += said.copies
-        elif dialect.has(name):
+        elif dialect.executes(name) and name not in _not_held(dialect):
             commands.append(command)
         else:
             unheld.append(name)
     return Lowered(Effects(tuple(commands), tuple(dict.fromkeys(copies))), tuple(dict.fromkeys(unheld)))
 
 
-def _say(name: str, args: Args, dialect: Dialect) -> Effects | None:
+def _say(name: str, command: Command, dialect: Dialect) -> Effects | None:
     """Return what to say instead; None: it stays as it is, or cannot be said."""
+    args = command.args
+    special = _special(dialect).get(name)
+    if special is not None:
+        return special(command)
     form = _FORMS.get(name)
     said = form.say(args, dialect) if form else None
-    if said is not None or dialect.has(name) or name in _FOLLOWING_NO_STATE:
+    if said is not None or dialect.executes(name) or name in _FOLLOWING_NO_STATE | _not_held(dialect):
         return said
     spec = _spec_of(args)
-    keys = keys_of(spec, args) if spec.kind in ("write", "script") else None
+    keys = written_keys_of(spec, args) if spec.kind in ("write", "script") else None
     return Effects(copies=tuple((None, key) for key in keys)) if keys else None
 
 
 def holds_as_is(name: str, dialect: Dialect) -> bool:
     """Whether effects with the command *name* can be sent to a store whatever their arguments are."""
     form = _FORMS.get(name)
-    return dialect.has(name) and (form is None or all(map(dialect.has, form.needs)))
+    return (
+        dialect.executes(name)
+        and name not in _special(dialect)
+        and (form is None or all(map(dialect.executes, form.needs)))
+    )
+
+
+def _special(dialect: Dialect) -> Mapping[str, elastickv.Form]:
+    return elastickv.FORMS if dialect.product == ELASTICKV else {}
+
+
+def _not_held(dialect: Dialect) -> frozenset[str]:
+    return elastickv.NOT_HELD if dialect.product == ELASTICKV else frozenset()
 
 
 @functools.lru_cache(maxsize=16)
@@ -106,9 +123,9 @@ def _copy(key: bytes, db: int | None = None) -> Effects:
 def _set(args: Args, dialect: Dialect) -> Effects | None:
     name, key, value, *options = args
     match [option.upper() for option in options]:
-        case [b"PXAT", at_ms] if not dialect.has("SET PXAT"):
+        case [b"PXAT", at_ms] if not dialect.executes("SET PXAT"):
             return _commands((name, key, value), (b"PEXPIREAT", key, at_ms))
-        case [b"KEEPTTL"] if not dialect.has("SET KEEPTTL"):
+        case [b"KEEPTTL"] if not dialect.executes("SET KEEPTTL"):
             return _copy(key)
     return None
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import attrs
 
-__all__ = ["Dialect"]
+__all__ = ["ELASTICKV", "Dialect"]
+
+ELASTICKV: Final = "ElasticKV"
+"""The product that commits each write through Raft."""
 
 
 @attrs.frozen(eq=False)
@@ -30,6 +35,15 @@ class Dialect:
     has_databases: bool = True
     """Whether ``SELECT`` separates anything. In ElasticKV all databases are one."""
 
+    holds_hll: bool = True
+    """Whether a HyperLogLog is a string with its bytes. ElasticKV counts a plain set: none can be copied."""
+    scripted: frozenset[str] = attrs.field(default=frozenset(), repr=False)
+    """Commands and options that it lacks, and that are said in a script of ours or at the last moment."""
+
     def has(self, name: str) -> bool:
         """Whether it knows a command (``SET``), sub-command (``XGROUP CREATE``) or option (``SET PXAT``)."""
         return name in self.commands or name in self.options
+
+    def executes(self, name: str) -> bool:
+        """Whether effects may hold a command or option: it has it, or it is `scripted`."""
+        return self.has(name) or name in self.scripted

@@ -37,13 +37,17 @@ _NOT_IN_SCRIPTS: Final = frozenset({b"PFADD", b"PUBLISH", b"EVAL", b"EVALSHA", b
 _OWN: Final = frozenset(map(str.encode, OWN_COMMANDS))
 
 
+Fold = Callable[[Sequence[bytes], int], bytes]
+"""From raw replies, and the primary's time in milliseconds when they came, to one raw reply."""
+
+
 class Spoken(NamedTuple):
     """What to send for some commands, and how to read the answer."""
 
     wire: bytes
     reply_count: int
     """Frames that the store answers."""
-    fold: Callable[[Sequence[bytes]], bytes]
+    fold: Fold
     """Makes one frame of them: an error, the reply to a single command, or an array with a reply for each."""
 
 
@@ -118,18 +122,20 @@ def _needs_library(args: Args) -> bool:
     return name in _OWN or (name == b"XTRIM" and args[2].upper() == b"MINID")
 
 
-def _only(frames: Sequence[bytes]) -> bytes:
+def _only(frames: Sequence[bytes], _: int) -> bytes:
     return frames[0]
 
 
-def _only_element(frames: Sequence[bytes]) -> bytes:
+def _only_element(frames: Sequence[bytes], _: int) -> bytes:
     return frames[0] if is_error(frames[0]) else elements_of(frames[0])[0]
 
 
-def _each_of(pieces: Sequence[Spoken]) -> Callable[[Sequence[bytes]], bytes]:
-    return lambda frames: array(piece.fold([frame]) for piece, frame in zip(pieces, frames, strict=True))
+def _each_of(pieces: Sequence[Spoken]) -> Fold:
+    return lambda frames, now_ms: array(
+        piece.fold([frame], now_ms) for piece, frame in zip(pieces, frames, strict=True)
+    )
 
 
-def _joined(frames: Sequence[bytes]) -> bytes:
+def _joined(frames: Sequence[bytes], _: int) -> bytes:
     refusal = next(filter(is_error, frames), None)
     return refusal or array(element for frame in frames for element in elements_of(frame))
