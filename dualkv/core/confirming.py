@@ -6,7 +6,8 @@ So a difference is only a suspicion. Twice, a while apart, both stores are read 
 differs all three times is a divergence.
 
 A key that somebody else changes between two readings proves nothing: the proxy that writes it may be behind
-each time.
+each time. Not every reply tells of that (``EXISTS`` says 1 before and after), so the two are followed by some
+more at short and uneven intervals: a store that is only behind is caught up with at one of them.
 """
 
 from __future__ import annotations
@@ -17,14 +18,20 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from dualkv.core.routing import plan_of
+from dualkv.resp.encode import pack
+from dualkv.resp.replies import elements_of
+from dualkv.resp.requests import Request
+
 if TYPE_CHECKING:
     from dualkv.core.mirror import StreamItem
 
-__all__ = ["READINGS", "Confirming", "Step", "Suspicion"]
+__all__ = ["READINGS", "Confirming", "Step", "Suspicion", "one_by_one"]
 
 Key = tuple[int, bytes]
 
-READINGS: Final = 3
+_SHORT_WAITS_SECONDS: Final = (0.03, 0.05, 0.08, 0.13)
+READINGS: Final = 3 + len(_SHORT_WAITS_SECONDS)
 """How often a difference must be seen."""
 _MAX_KEPT_BYTES: Final = 16 * 1024
 """Replies up to this length are kept from one reading to the next, of longer ones a hash."""
@@ -52,11 +59,18 @@ class Suspicion:
     """How often both stores have been read."""
     told: bytes | int = 0
     """What the primary answered last, or a hash of it."""
+    told_at: float = 0.0
     has_written: bool = False
     """Whether this proxy has written its keys since the last reading."""
     is_over: bool = False
     ttl_milliseconds: int | None = None
     """How long the key had to live on the primary when it was read last; -1: for ever, -2: there is none."""
+
+    def next_wait_seconds(self, confirm_after_seconds: float) -> float:
+        """Return how long to wait until both stores are read again."""
+        if self.readings < 3:
+            return confirm_after_seconds
+        return min(confirm_after_seconds, _SHORT_WAITS_SECONDS[self.readings - 3])
 
     def is_near_expiry(self, milliseconds: int) -> bool:
         """Whether the key had at most *milliseconds* to live when it was read last."""
@@ -99,27 +113,26 @@ class Confirming:
         if len(self._open) >= self._most:
             return None
         keys = tuple(item.keys_by_db() or ())
-        suspicion = Suspicion(item, now, keys, told=_kept(item.expected or b""))
+        suspicion = Suspicion(item, now, keys, told=_kept(item.expected or b""), told_at=now)
         self._open[item.context.db, item.request.args] = suspicion
         for key in keys:
             self._by_key.setdefault(key, set()).add(suspicion)
         return suspicion
 
-    def differs_again(self, suspicion: Suspicion, expected: bytes, *, is_timeless: bool) -> Step:
+    def differs_again(self, suspicion: Suspicion, expected: bytes, now: float) -> Step:
         """Take note that a reading has shown a difference again.
 
         Args:
             suspicion: Which.
             expected: The primary's reply this time.
-            is_timeless: Whether the reply stays the same while nobody writes (that of ``TTL`` does not).
+            now: The time of this reading, on the stream's clock.
         """
         told = _kept(expected)
-        has_changed = is_timeless and told != suspicion.told
-        if has_changed and not suspicion.has_written:
+        if not suspicion.has_written and _has_changed(suspicion, told, now):
             self.close(suspicion)
             return Step.IS_MOVING
         suspicion.readings += 1
-        suspicion.told = told
+        suspicion.told, suspicion.told_at = told, now
         suspicion.has_written = False
         if suspicion.readings < READINGS:
             return Step.READ_AGAIN
@@ -149,5 +162,51 @@ class Confirming:
                     suspicion.has_written = True
 
 
+_RELATIVE_MILLISECONDS: Final = {"TTL": 1000, "PTTL": 1}
+"""Commands whose reply is a time that runs out by itself, with their unit."""
+_SLACK_SECONDS: Final = 1.0
+
+
+def _has_changed(suspicion: Suspicion, told: bytes | int, now: float) -> bool:
+    """Whether the primary's reply is another one than it would be if nobody had written."""
+    before = suspicion.told
+    unit = _RELATIVE_MILLISECONDS.get(suspicion.item.plan.spec.name)
+    if unit is None or before == told or not isinstance(before, bytes) or not isinstance(told, bytes):
+        return before != told
+    try:
+        left_before, left = (int(reply[1:-2]) * unit / 1000 for reply in (before, told))
+    except ValueError:
+        return True
+    if left_before < 0 or left < 0:  # it has, or had, no expiry, or is gone
+        return not (left < 0 and 0 <= left_before <= now - suspicion.told_at + _SLACK_SECONDS)
+    return abs(left_before - left - (now - suspicion.told_at)) > _SLACK_SECONDS
+
+
 def _kept(reply: bytes) -> bytes | int:
     return reply if len(reply) <= _MAX_KEPT_BYTES else hash(reply)
+
+
+def one_by_one(item: StreamItem, actual: bytes) -> list[StreamItem]:
+    """Return the reads of single keys to confirm instead of a read of several: those that differ.
+
+    Some of its keys may be written by this proxy, others by somebody else: together they cannot be judged.
+
+    Args:
+        item: A shadow read that has differed.
+        actual: The secondary's reply.
+
+    Returns:
+        A ``GET`` for each key of ``MGET`` that differs; the item itself otherwise.
+    """
+    names = item.request.args[1:]
+    if item.plan.spec.name != "MGET" or item.expected is None or actual[:1] != b"*" or len(names) < 2:
+        return [item]
+    answers = zip(names, elements_of(item.expected), elements_of(actual), strict=False)
+    found: list[StreamItem] = []
+    for name, ours, theirs in answers:
+        if ours != theirs:
+            args = (b"GET", name)
+            found.append(
+                attrs.evolve(item, plan=plan_of(args), request=Request(args, pack(args)), expected=ours)
+            )
+    return found or [item]

@@ -93,7 +93,7 @@ def _entries(
         return
     commands = item.parts or ((item.plan, item.request),)
     for (plan, request), (_, keys) in zip(commands, item.keys_of_parts(), strict=True):
-        if keys is None or not wanted.isdisjoint(keys):
+        if plan.queue is not None and (keys is None or not wanted.isdisjoint(keys)):
             yield at, HistoryEntry(ago, plan.spec.label, args=_cut(request.args))
 
 

@@ -1,23 +1,25 @@
 """Judging the secondary's replies to shadow reads, and confirming what differs by reading again.
 
-What differs is a suspicion (`dualkv.core.confirming`): twice, ``confirm_after`` apart, it is read on the lane
-and, at that position, on the secondary. What differs all three times is reported, with what is known of the
-key. What is equal at one of them was transient.
+What differs is a suspicion (`dualkv.core.confirming`): twice, ``confirm_after`` apart, and some times more at
+short intervals, it is read on the lane and, at that position, on the secondary. What differs each time is
+reported, with what is known of the key. What is equal at one of them was transient.
 """
 
 from __future__ import annotations
 
+import math
 import time
-from collections import deque
 from collections.abc import Callable
+from heapq import heappop, heappush
+from itertools import count
 from typing import Final, Protocol
 
 import attrs
 import trio
 
 from dualkv.core.cause import CauseFacts, suspected_cause
-from dualkv.core.compare import Outcome, Rule, Tolerance, Verdict, judge
-from dualkv.core.confirming import Confirming, Step, Suspicion
+from dualkv.core.compare import Outcome, Tolerance, Verdict, judge
+from dualkv.core.confirming import Confirming, Step, Suspicion, one_by_one
 from dualkv.core.coverage import covered_key
 from dualkv.core.divergence import MAX_REPORTED_BYTES, Divergence, DivergenceKind, HistoryEntry
 from dualkv.core.mirror import StreamItem
@@ -89,7 +91,8 @@ class ShadowReader:
         self._confirm_after_seconds = confirm_after_seconds
         self._facts = facts
         self._on_difference = on_difference
-        self._due: deque[tuple[float, Suspicion]] = deque()
+        self._due: list[tuple[float, int, Suspicion]] = []
+        self._numbers = count()
         self._news = trio.Event()
         self._histories = 0
         self._histories_since = 0.0
@@ -111,9 +114,9 @@ class ShadowReader:
         if verdict.kind is None:
             self._settle(item, verdict)
         elif item.suspicion is None:
-            self._suspect(item, verdict.kind)
+            self._suspect(item, actual, verdict.kind)
         else:
-            self._pursue(item, item.suspicion, rule, verdict, actual)
+            self._pursue(item, item.suspicion, verdict, actual)
 
     def _settle(self, item: StreamItem, verdict: Verdict) -> None:
         """Account for a reading that shows no difference."""
@@ -142,7 +145,11 @@ class ShadowReader:
         if item.suspicion is not None:
             self.confirming.close(item.suspicion)
 
-    def _suspect(self, item: StreamItem, kind: DivergenceKind) -> None:
+    def _suspect(self, item: StreamItem, actual: bytes, kind: DivergenceKind) -> None:
+        for one in one_by_one(item, actual):
+            self._suspect_one(one, kind)
+
+    def _suspect_one(self, item: StreamItem, kind: DivergenceKind) -> None:
         if self.confirming.is_known(item):
             return self.inconclusive(item, "being_confirmed")
         item.suspicion = self.confirming.suspect(item, self._clock())
@@ -153,18 +160,17 @@ class ShadowReader:
         return self._on_difference(item, kind, False)
 
     def _read_again_later(self, suspicion: Suspicion) -> None:
-        self._due.append((self._clock() + self._confirm_after_seconds, suspicion))
+        wait_seconds = suspicion.next_wait_seconds(self._confirm_after_seconds)
+        heappush(self._due, (self._clock() + wait_seconds, next(self._numbers), suspicion))
         self._news.set()
 
-    def _pursue(
-        self, item: StreamItem, suspicion: Suspicion, rule: Rule, verdict: Verdict, actual: bytes
-    ) -> None:
+    def _pursue(self, item: StreamItem, suspicion: Suspicion, verdict: Verdict, actual: bytes) -> None:
         """Decide what follows from a difference that was seen before."""
         assert item.expected is not None
         assert verdict.kind is not None
         if suspicion.is_near_expiry(_NEAR_EXPIRY_MILLISECONDS):
             return self.inconclusive(item, "near_expiry")
-        step = self.confirming.differs_again(suspicion, item.expected, is_timeless=rule is not Rule.TTL)
+        step = self.confirming.differs_again(suspicion, item.expected, item.offered_at)
         if step is Step.READ_AGAIN:
             return self._read_again_later(suspicion)
         if step is Step.IS_MOVING:
@@ -185,6 +191,7 @@ class ShadowReader:
         facts = CauseFacts(
             history=history,
             saw_write=bool(history),
+            last_write_equal=True if history else None,  # else it was lost, which counts for more
             is_copied=self._facts.is_copied(),
         )
         self._reports.report(
@@ -218,17 +225,20 @@ class ShadowReader:
 
     async def run(self) -> None:
         """Read again what differed, in order, until cancelled."""
+        in_hand: Suspicion | None = None
         try:
             while True:
-                if not self._due:
+                wait_seconds = self._due[0][0] - self._clock() if self._due else math.inf
+                if wait_seconds > 0:
                     self._news = trio.Event()
-                    await self._news.wait()
-                due, suspicion = self._due[0]
-                await trio.sleep(max(0.0, due - self._clock()))
-                if not suspicion.is_over:
-                    await self._reread(suspicion)
-                self._due.popleft()
+                    with trio.move_on_after(wait_seconds):
+                        await self._news.wait()
+                    continue
+                _, _, in_hand = heappop(self._due)
+                if not in_hand.is_over:
+                    await self._reread(in_hand)
+                in_hand = None
         finally:
-            for _, suspicion in self._due:
+            for suspicion in [*([in_hand] if in_hand else []), *(one for _, _, one in self._due)]:
                 if not suspicion.is_over:
                     self.inconclusive(suspicion.item, "shutdown")
