@@ -210,8 +210,13 @@ def error_of(item: StreamItem, frame: bytes) -> bytes | None:
     if is_error(frame):
         return frame
     if item.parts and frame[:1] in (b"*", b"~"):
-        return next(filter(is_error, elements_of(frame)), None)
+        told = elements_of(frame)
+        return next(filter(is_error, told), None if len(told) == len(item.parts) else _INCOMPLETE)
     return None
+
+
+_INCOMPLETE: Final = b"-ERR EXEC has executed less than was queued\r\n"
+"""ElasticKV executes the rest of a transaction of which it has refused a command."""
 
 
 def differs(item: StreamItem, frame: bytes) -> bool:
@@ -230,8 +235,10 @@ def outcomes(item: StreamItem, frame: bytes) -> list[DirtyReason | None]:
     if frame[:1] not in (b"*", b"~"):
         return [None] * len(item.parts)
     checks = item.part_checks or (None,) * len(item.parts)
-    found = [_outcome(told, check) for told, check in zip(elements_of(frame), checks, strict=False)]
-    return found + [None] * (len(item.parts) - len(found))
+    told = elements_of(frame)
+    if len(told) != len(item.parts):  # nobody knows which of them were executed
+        return [DirtyReason.FAILED] * len(item.parts)
+    return [_outcome(element, check) for element, check in zip(told, checks, strict=True)]
 
 
 def _outcome(told: bytes, check: bytes | None) -> DirtyReason | None:
@@ -256,8 +263,19 @@ _ERROR_REASONS: Final = (
     (b"deadline exceeded", "deadline_exceeded"),
     (b"not leader", "not_leader"),
     (b"leader not found", "not_leader"),
+    (b"notleader", "not_leader"),
+    (b"-readonly", "not_leader"),
     (b"txn already", "txn_already_finalized"),  # finalized, committed, aborted
     (b"txn locked", "txn_locked"),
+    (b"unsupported command", "unsupported"),
+    (b"unknown command", "unsupported"),
+    (b"marshaled request too large", "too_large"),
+    (b"string exceeds maximum allowed size", "too_large"),
+    (b"too big", "too_large"),  # "Protocol error: too big bulk count string"
+    (b"invalid bulk length", "too_large"),
+    (b"invalid multibulk length", "too_large"),
+    (b"connection refused", "leader_unreachable"),
+    (b"connection reset", "leader_unreachable"),
 )
 
 

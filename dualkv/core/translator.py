@@ -27,6 +27,7 @@ from dualkv.core.ledger import Queue
 from dualkv.core.mirror import StreamItem, commands_item, in_one_piece, keys_by_db
 from dualkv.core.one_database import confined
 from dualkv.core.primary_time import PrimaryTime
+from dualkv.core.retrying import FastRemovals
 from dualkv.core.routing import CREATED_ARGUMENT, DERIVING, RENAMING, Plan, plan_of
 from dualkv.core.scripts import ScriptCache
 from dualkv.resp.encode import command, pack
@@ -109,6 +110,7 @@ class Translator:
         self.is_uncertain = is_uncertain
         self.time = time
         self.scripts = ScriptCache()
+        self.removals = FastRemovals()
         self.contacts = FirstContacts(lambda: True)
         """What the other store may not have yet."""
         self.expiry = ExpiryBook(int(lag_seconds * 1000))

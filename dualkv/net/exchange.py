@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from dualkv.core.context import Context, switches
-from dualkv.core.dialect import Dialect
+from dualkv.core.dialect import Dialect, Spoken
 from dualkv.core.ledger import DropReason, Queue
 from dualkv.core.mirror import StreamItem
+from dualkv.core.retrying import outcome_frames
 from dualkv.core.spoken import spoken_item
 from dualkv.net.connection import Connection
 from dualkv.resp.encode import command
@@ -104,7 +105,7 @@ class Exchange:
         outcomes: list[int] = []  # positions among the replies, if they are not simply one per item
         expected = 0
         current: Context | None = None  # what the connection is set to, if an item had just that
-        has_scripts = False
+        has_spelling = False
         for item in batch:
             if item.context is not current:
                 if item.context != self._context:
@@ -113,8 +114,11 @@ class Exchange:
                     expected += len(before)
                 current = item.context if item.context == self._context else None
             if item.queue is Queue.SCRIPT:
-                has_scripts = True
+                has_spelling = True
                 pieces.append(self._stream.scripts.wire(item, self._known_scripts))
+            elif item.queue is Queue.BLOCKING:
+                has_spelling = True
+                pieces.append(self._stream.translator.removals.wire(item, self._stream.dialect))
             else:
                 pieces.append(item.request.raw)
             if item.selects:
@@ -123,8 +127,8 @@ class Exchange:
             outcomes.append(expected - 1)
         frames = await self._connection.exchange(b"".join(pieces), expected)
         if expected != len(batch):
-            frames = [frames[position] for position in outcomes]
-        if has_scripts:
+            frames = outcome_frames(frames, outcomes)
+        if has_spelling:
             await self._spell_out(batch, frames)
         return frames
 
@@ -140,7 +144,9 @@ class Exchange:
     async def _run_in_own_words(self, batch: list[StreamItem], dialect: Dialect) -> Sequence[bytes]:
         stream = self._stream
         now_ms = stream.primary_ms()
-        spoken = [spoken_item(item, dialect, now_ms, stream.scripts) for item in batch]
+        spoken = [
+            self._fast_removal(item) or spoken_item(item, dialect, now_ms, stream.scripts) for item in batch
+        ]
         wire = b"".join([one.wire for one in spoken])
         count = sum(one.reply_count for one in spoken)
         frames: list[bytes] = []
@@ -154,15 +160,27 @@ class Exchange:
         for one in spoken:
             outcomes.append(one.fold(frames[at : at + one.reply_count], now_ms))
             at += one.reply_count
+        if any(item.queue is Queue.BLOCKING for item in batch):
+            await self._spell_out(batch, outcomes)
         return outcomes
 
+    def _fast_removal(self, item: StreamItem) -> Spoken | None:
+        """Return what is sent for the effect of a blocking pop, if the store has a command of its own for it."""
+        wire = item.request.raw
+        if item.queue is Queue.BLOCKING:
+            wire = self._stream.translator.removals.wire(item, self._stream.dialect)
+        return None if wire is item.request.raw else Spoken(wire, 1, lambda frames, _: frames[0])
+
     async def _spell_out(self, batch: list[StreamItem], frames: list[bytes]) -> None:
-        """Repeat with their bodies the scripts that the secondary has forgotten meanwhile."""
+        """Say otherwise what was refused: scripts with their bodies, ``ELASTICKV.ZREMFAST`` as ``ZREM``."""
         for position, item in enumerate(batch):
-            if not frames[position].startswith(b"-NOSCRIPT"):
-                continue
-            wire = self._stream.scripts.wire(item, set())
-            if wire != item.request.raw:
+            wire = item.request.raw
+            if frames[position].startswith(b"-NOSCRIPT"):
+                wire = self._stream.scripts.wire(item, set())
+                is_other = wire != item.request.raw
+            else:
+                is_other = self._stream.translator.removals.is_refusal(item, frames[position])
+            if is_other:
                 switches_back = self._switches_to(item)
                 replies = await self._connection.exchange(
                     b"".join([*switches_back, wire]), len(switches_back) + 1

@@ -22,7 +22,9 @@ from dualkv.core.mirror import StreamItem
 from dualkv.errors import BackendUnavailable, ConnectionLost, ReplyProtocolError
 from dualkv.net.connection import Connection
 from dualkv.net.exchange import Exchange
+from dualkv.net.retry import run_with_retries
 from dualkv.resp.encode import pack
+from dualkv.resp.replies import is_error
 
 if TYPE_CHECKING:
     from dualkv.net.stream import SecondaryStream
@@ -377,7 +379,7 @@ class Shard:
                 if has_scripts:
                     await stream.script_slots.acquire()
                     has_slot = True
-                frames = await exchange.run(batch)
+                frames = await run_with_retries(exchange.run, batch, stream.clock, started + left)
             reason = "deadline_exceeded"
         except (ConnectionLost, ReplyProtocolError) as error:
             reason = "connection_lost"
@@ -392,11 +394,22 @@ class Shard:
                 self._disconnect(lost=True)
                 stream.settle_without_answer(batch, by_queue, reason)
             else:
-                self._has_failed = False
-                self._backoff.reset()
-                stream.gate.answered()
                 self._last_exchange = now = stream.clock()
+                if self._leads(frames):
+                    self._has_failed = False
+                    self._backoff.reset()
+                    stream.gate.answered()
                 stream.settle(batch, by_queue, frames, now - started)
+
+    def _leads(self, frames: Sequence[bytes]) -> bool:
+        """Return whether it was the leader that answered; if not, connect again, to who leads then."""
+        backend = self._stream.backend
+        if not any(is_error(frame) and backend.answered_error(frame) for frame in frames):
+            return True
+        self._has_failed = True
+        self._stream.gate.failed()
+        self._disconnect(lost=False)
+        return False
 
     def abandon(self) -> None:
         """Drop everything that still waits: the drain's time is over."""

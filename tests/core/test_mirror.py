@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dualkv.core.context import Context
+from dualkv.core.dirty import DirtyReason
 from dualkv.core.effects.model import Command
 from dualkv.core.ledger import Queue
 from dualkv.core.mirror import (
@@ -17,6 +18,7 @@ from dualkv.core.mirror import (
     error_of,
     in_one_piece,
     is_about_data,
+    outcomes,
     size_bytes,
     write_error_reason,
 )
@@ -227,6 +229,15 @@ def test_size_is_the_sum_of_the_parts(values: list[bytes]) -> None:
     assert sum(size_bytes([one]) for one in items) == size_bytes(items)
 
 
+def test_a_transaction_that_executed_less_than_was_queued_has_failed() -> None:
+    """ElasticKV executes the rest when it has refused a command: nobody knows which of them were executed."""
+    made = piece("SET a 1", "SET b 1")
+    frame = encode.array([encode.OK])
+
+    assert outcomes(made, frame) == [DirtyReason.FAILED] * 2
+    assert error_of(made, frame) is not None
+
+
 # --- errors --------------------------------------------------------------------------------------------
 
 
@@ -243,6 +254,17 @@ def test_size_is_the_sum_of_the_parts(values: list[bytes]) -> None:
         ("ERR Not Leader", "not_leader"),
         ("ERR leader not found", "not_leader"),
         ("ERR key: foo: txn locked", "txn_locked"),
+        ("NOTLEADER leader not found", "not_leader"),
+        ("NOTLEADER", "not_leader"),
+        ("READONLY You can't write against a read only replica.", "not_leader"),
+        ("dial tcp 10.0.0.1:6380: connect: connection refused", "leader_unreachable"),
+        ("read tcp 10.0.0.1:6380: read: connection reset by peer", "leader_unreachable"),
+        ("ERR unsupported command 'SADD'", "unsupported"),
+        ("ERR unknown command 'SADD', with args beginning with: 'k' ", "unsupported"),
+        ("marshaled request too large", "too_large"),
+        ("ERR string exceeds maximum allowed size (proto-max-bulk-len)", "too_large"),
+        ("ERR Protocol error: too big bulk count string", "too_large"),
+        ("ERR Protocol error: invalid bulk length", "too_large"),
         ("BUSY Redis is busy running a script.", "other"),
         ("WRONGTYPE Operation against a key holding the wrong kind of value", "other"),
         ("ERR", "other"),
@@ -265,7 +287,7 @@ def test_class_of_an_error_is_one_of_a_fixed_set(text: bytes) -> None:
     """Whatever the secondary answers, the label is ours."""
     known = {
         "retry_limit", "busy", "write_conflict", "deadline_exceeded", "not_leader", "txn_already_finalized",
-        "txn_locked", "other",
+        "txn_locked", "unsupported", "too_large", "leader_unreachable", "other",
     }  # fmt: skip
 
     assert write_error_reason(encode.error(text)) in known
