@@ -165,7 +165,7 @@ class Exchange:
         return outcomes
 
     def _fast_removal(self, item: StreamItem) -> Spoken | None:
-        """Return what is sent for the effect of a blocking pop, if the store has a command of its own for it."""
+        """Return what is sent for the effect of a blocking pop, if the store has a command just for it."""
         wire = item.request.raw
         if item.queue is Queue.BLOCKING:
             wire = self._stream.translator.removals.wire(item, self._stream.dialect)

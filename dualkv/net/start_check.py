@@ -42,7 +42,8 @@ async def refuse_one_server(config: ProxyConfig) -> None:
             nursery.start_soon(partial(_ask, one, told))
     if len(told) < len(options):
         return
-    objection = objection_to(*(told[one.name] for one in options), *options)
+    answers, follows = options
+    objection = objection_to(told[answers.name], told[follows.name], answers, follows)
     if objection is not None:
         raise ConfigError(f"{objection} (allow_same_server: mirror all the same)")
 
