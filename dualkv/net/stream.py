@@ -399,6 +399,7 @@ class SecondaryStream:
         if item.queue is Queue.COPY:
             self.copied_bytes -= size_bytes([item])
             self.passed(item)
+            self.wake_copier()
         self._note_drop(item, reason)
         if reason is DropReason.NO_SUCH_DB:
             self.translator.not_holdable["SELECT"] += 1
@@ -437,7 +438,8 @@ class SecondaryStream:
 
     def sheds(self, read: StreamItem, now: float) -> bool:
         """Return whether a shadow read makes room: the stream is behind, and writes wait too."""
-        is_behind = now - read.offered_at > self._shed_after_seconds
+        patience = min(self._shed_after_seconds, self._metrics.shadow_budget.permitted_age_seconds)
+        is_behind = now - read.offered_at > patience
         return is_behind and self._queues[Queue.WRITE].ledger.queued > 0
 
     def take(self, batch: list[StreamItem], now: float) -> Counter[Queue]:
@@ -500,6 +502,11 @@ class SecondaryStream:
                 else:
                     self._compare(item, frame)
         finally:  # whatever the comparing does
+            if Queue.SHADOW in by_queue:
+                waiting = self._queues[Queue.WRITE].ledger.queued
+                self._metrics.shadow_budget.observe(
+                    seconds, len(batch), self.oldest_age_seconds(), waiting, self.clock()
+                )
             if matched:
                 self._metrics.shadow_matches += len(matched)
                 self._findings.matched(map(_covered, matched))

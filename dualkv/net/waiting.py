@@ -75,7 +75,7 @@ class Timed:
         if plan.queue is not None:
             if not is_error(frame) or plan.queue is Queue.SCRIPT:
                 writer.mirror(plan, request, frame, now, self._context, asked, answers)
-        elif plan.comparator is not None and writer.shadows and not is_error(frame):
+        elif not is_error(frame) and writer.is_shadowed(plan, request.args):
             writer.stream.offer([StreamItem(plan, Queue.SHADOW, request, now, self._context, frame)])
 
 
@@ -136,6 +136,7 @@ class ClientBatch(Timed):
         assert stream is not None
         is_plain, is_checked, expiry = translator.is_plain, translator.is_checked, translator.expiry
         shadows, context = writer.shadows, self._context
+        takes_all = writer.shadow_filter.is_trivial and writer.shadow_budget.share >= 1.0
         items: list[StreamItem] = []
         if not stream.gate.is_open and False not in [plan.is_set for plan in plans]:
             done = [
@@ -163,7 +164,12 @@ class ClientBatch(Timed):
                     stream.offer(items)
                     items = []
                 writer.mirror(plan, request, frame, now, context)
-            elif shadows and plan.comparator is not None and frame[0] not in _ERROR:
+            elif (
+                shadows
+                and plan.comparator is not None
+                and frame[0] not in _ERROR
+                and (takes_all or writer.is_shadowed(plan, request.args))
+            ):
                 items.append(StreamItem(plan, Queue.SHADOW, request, now, context, frame))
         if items:
             stream.offer(items)

@@ -39,6 +39,8 @@ from dualkv.core.progress import Phase
 from dualkv.core.recent import RecentKeys
 from dualkv.core.routing import Plan, Route, plan_of
 from dualkv.core.session import SessionState
+from dualkv.core.shadow_budget import ShadowBudget
+from dualkv.core.shadow_filter import ShadowFilter
 from dualkv.core.translator import NOT_ASKED, Asked, Translation, Translator
 from dualkv.core.vocabulary import Vocabulary
 from dualkv.errors import BackendUnavailable, ConnectionLost, ReplyProtocolError
@@ -115,6 +117,10 @@ class DualWriter:
         self.secondary = self._backend(plan.follows) if plan.follows else None
         self.answering = self.metrics.backends[self.primary.name]
         self.shadows = plan.shadows
+        self.shadow_filter = self.metrics.shadow_filter = ShadowFilter(
+            config.shadow_sample, config.shadow_rules
+        )
+        self.shadow_budget = self.metrics.shadow_budget = ShadowBudget(config.shadow_budget_age_seconds)
         self.mirrors = plan.follows is not None
         """Whether writes go to another store too."""
         self.hub = ReadinessHub()
@@ -138,7 +144,8 @@ class DualWriter:
         reports = DivergenceReports(self.metrics, self._sentry, clock)
         self.shadow_reader = ShadowReader(
             self.metrics, reports, self._reread, clock, config.confirm_after_seconds,
-            Facts(self._history, lambda: self.lane.answered, lambda: self.metrics.resync.completed > 0),
+            Facts(self._history, lambda: self.lane.answered, lambda: self.metrics.resync.completed > 0,
+                  lambda item: self.shadow_filter.tolerance(item.plan, item.request.args)),
             self._on_difference,
         )  # fmt: skip
         self.metrics.findings.pending_confirmations = lambda: len(self.shadow_reader.confirming)
@@ -444,6 +451,15 @@ class DualWriter:
         stream.mark_keys(keys, DirtyReason.AMBIGUOUS, unordered_for_seconds=_LATE_SECONDS)
 
     # --- for what waits on the lane
+
+    def is_shadowed(self, plan: Plan, args: tuple[bytes, ...]) -> bool:
+        """Whether the other store is asked, too, what the primary has answered to a read without an error."""
+        return (
+            self.shadows
+            and plan.comparator is not None
+            and (self.shadow_filter.is_trivial or self.shadow_filter.admits(plan, args))
+            and self.shadow_budget.admits()
+        )
 
     def count_error(self, plan: Plan, counters: CommandCounters, frame: bytes) -> None:
         """Count an error reply of the primary; it may say that another node leads."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Sequence
 
@@ -12,7 +13,9 @@ import trio
 from dualkv.core.confirming import READINGS
 from dualkv.core.divergence import Cause, Divergence, DivergenceKind
 from dualkv.core.divergence_ring import DivergenceFilter
+from dualkv.core.ledger import Queue
 from tests.support.client import Args, connect
+from tests.support.limited import limited_store
 from tests.support.proxy import Proxy, running_proxy, wait_until
 from tests.support.servers import Pair
 from tests.support.stores import open_store
@@ -191,6 +194,39 @@ async def test_two_proxies_of_the_same_stores_raise_no_alarm(running_pair: Pair)
             await wait_until(lambda: len(proxy.server.writer.shadow_reader.confirming) == 0)  # noqa: B023
             assert proxy.metrics.shadow_matches > 1000
             assert found(proxy) == []
+
+
+async def test_reads_do_not_slow_the_writes_of_a_secondary_that_cannot_answer_them(pair: Pair) -> None:
+    """Twenty times as many reads as it answers: most are not made, and writes arrive all the same."""
+    async with (
+        limited_store(pair.secondary.port, math.inf, reads_per_second=100) as turnstile,
+        running_proxy(pair.primary.address, f"127.0.0.1:{turnstile.port}") as proxy,
+    ):
+        waits: list[float] = []
+
+        async def read(number: int) -> None:
+            async with connect(proxy.port) as client:
+                for _ in range(40):
+                    await client.pipeline([("GET", f"r:{number}:{n}") for n in range(20)])
+                    await trio.sleep(0.1)
+
+        async def write() -> None:
+            async with connect(proxy.port) as client:
+                for number in range(200):
+                    await client.call("SET", "w", number)
+                    waits.append(proxy.server.writer.stream.oldest_age_seconds())  # type: ignore[union-attr]
+                    await trio.sleep(0.02)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(write)
+            for number in range(10):
+                nursery.start_soon(read, number)
+        await proxy.wait_drained()
+
+    assert proxy.metrics.shadow_budget.shed > 1000
+    assert proxy.metrics.ledger(Queue.WRITE).dropped.total() == 0
+    assert sorted(waits)[len(waits) // 2] < 0.5
+    assert max(waits) < 3
 
 
 async def test_shed_shadow_reads_raise_no_alarm(running_pair: Pair) -> None:

@@ -21,6 +21,7 @@ _ROOM: dict[str, Any] = {
     "secondary_write_queue_size": 100_000,
     "shadow_queue_size": 200_000,
     "shadow_timeout_seconds": 60.0,
+    "shadow_budget_age_seconds": 60.0,
 }
 
 

@@ -1,7 +1,8 @@
-"""A store that takes only so many writes per second: a real one behind a turnstile."""
+"""A store that takes only so many writes, or answers so many reads, per second: behind turnstiles."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -20,27 +21,29 @@ _CATCH_UP_SECONDS = 0.1
 
 @attrs.define
 class Turnstile:
-    """Lets writes through at a rate, those of all connections together."""
+    """Lets commands through at a rate, those of all connections together."""
 
-    writes_per_second: float
+    per_second: float
     port: int = 0
-    writes: int = 0
+    passed: int = 0
     """How many came through."""
     _free_at: float = 0.0
 
     async def wait(self) -> None:
-        """Return when the next write may go."""
+        """Return when the next one may go."""
         now = trio.current_time()
         # Somebody who was late may catch up a little: else the rate would be lower than it says.
-        self._free_at = max(self._free_at, now - _CATCH_UP_SECONDS) + 1 / self.writes_per_second
-        self.writes += 1
+        self._free_at = max(self._free_at, now - _CATCH_UP_SECONDS) + 1 / self.per_second
+        self.passed += 1
         await trio.sleep(max(0.0, self._free_at - now))
 
 
 @asynccontextmanager
-async def limited_store(store_port: int, writes_per_second: float) -> AsyncIterator[Turnstile]:
-    """Run a turnstile before the store on *store_port* for the block."""
-    turnstile = Turnstile(writes_per_second)
+async def limited_store(
+    store_port: int, writes_per_second: float, reads_per_second: float = math.inf
+) -> AsyncIterator[Turnstile]:
+    """Run turnstiles before the store on *store_port* for the block; that of the writes is given."""
+    turnstile, reading = Turnstile(writes_per_second), Turnstile(reads_per_second)
 
     async def serve(client: trio.SocketStream) -> None:
         store = await trio.open_tcp_stream("127.0.0.1", store_port)
@@ -49,8 +52,9 @@ async def limited_store(store_port: int, writes_per_second: float) -> AsyncItera
             try:
                 async for data in client:
                     for request in requests.feed(bytes(data)):
-                        if find_command(request.args[0]).kind == "write":
-                            await turnstile.wait()
+                        kind = find_command(request.args[0]).kind
+                        if kind in ("write", "read"):
+                            await (turnstile if kind == "write" else reading).wait()
                         await store.send_all(request.raw)
                         frames: list[bytes] = []
                         while not frames:
