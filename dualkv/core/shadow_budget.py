@@ -55,6 +55,10 @@ class _Usual:
         self._at = now
 
 
+_MOST_PER_BATCH: Final = 4096
+_LEAST_PER_BATCH: Final = 4
+
+
 class ShadowBudget:
     """Decides which share of the reads goes to the secondary.
 
@@ -69,6 +73,8 @@ class ShadowBudget:
         """The share now in force, `FLOOR` to 1."""
         self.shed = 0
         """Reads that were not admitted."""
+        self.most_per_batch = _MOST_PER_BATCH
+        """How many reads may go in one batch: writes that come meanwhile wait until it is answered."""
         self._position = 0.0
         self._usual: _Usual | None = None
         self._usual_by_size: dict[int, _Usual] = {}
@@ -117,6 +123,11 @@ class ShadowBudget:
         """
         since = self._observed_at
         self._observed_at = now
+        if exchange_seconds > self._age_seconds:
+            fitting = int(items * self._age_seconds / exchange_seconds)
+            self.most_per_batch = max(_LEAST_PER_BATCH, min(self.most_per_batch, fitting))
+        elif items >= self.most_per_batch:
+            self.most_per_batch = min(_MOST_PER_BATCH, 2 * self.most_per_batch)
         is_slow = self._is_slow(exchange_seconds, items, now)
         if not is_slow and not (writes_waiting and stream_age_seconds > self.permitted_age_seconds):
             if self.share < 1.0 and since is not None:

@@ -279,6 +279,7 @@ class Shard:
         now = stream.clock()
         young = now - stream.shortest_timeout_seconds  # what was offered later needs no closer look
         batch: list[StreamItem] = []
+        reads_left = stream.most_reads
         usable: Context | None = None  # the last item's: mostly the next one's too
         size = 0
         while waiting and len(batch) < _MAX_BATCH_ITEMS:
@@ -300,6 +301,10 @@ class Shard:
                 size += len(item.request.raw)
                 if size > _MAX_BATCH_BYTES and batch:
                     break
+                if item.expected is not None:
+                    if not reads_left:
+                        break
+                    reads_left -= 1
                 batch.append(item)
                 if item.mends:
                     stream.passed(item)

@@ -442,6 +442,11 @@ class SecondaryStream:
         is_behind = now - read.offered_at > patience
         return is_behind and self._queues[Queue.WRITE].ledger.queued > 0
 
+    @property
+    def most_reads(self) -> int:
+        """How many shadow reads may go in one batch."""
+        return self._metrics.shadow_budget.most_per_batch
+
     def take(self, batch: list[StreamItem], now: float) -> Counter[Queue]:
         """Take note that *batch* leaves the queue; return its items by queue, for `settle`."""
         by_queue = Counter([item.queue for item in batch])

@@ -260,3 +260,15 @@ def test_a_budget_shows_what_it_is() -> None:
     budget.share = 0.25
 
     assert repr(budget) == "<ShadowBudget share=0.25 shed=0>"
+
+
+def test_batches_of_reads_are_no_longer_than_writes_may_wait() -> None:
+    """Writes that come while a batch is out wait for its end: what takes longer is made smaller, and back."""
+    budget = ShadowBudget(0.1)
+    budget.observe(1.0, 200, 0.0, 0, now=1.0)
+    assert budget.most_per_batch == 20
+    budget.observe(0.2, 20, 0.0, 0, now=1.2)
+    assert budget.most_per_batch == 10
+    for second in range(2, 20):
+        budget.observe(0.001, budget.most_per_batch, 0.0, 0, now=float(second))
+    assert budget.most_per_batch == 4096

@@ -206,13 +206,13 @@ async def test_reads_do_not_slow_the_writes_of_a_secondary_that_cannot_answer_th
 
         async def read(number: int) -> None:
             async with connect(proxy.port) as client:
-                for _ in range(40):
+                for _ in range(70):
                     await client.pipeline([("GET", f"r:{number}:{n}") for n in range(20)])
                     await trio.sleep(0.1)
 
         async def write() -> None:
             async with connect(proxy.port) as client:
-                for number in range(200):
+                for number in range(350):
                     await client.call("SET", "w", number)
                     waits.append(proxy.server.writer.stream.oldest_age_seconds())  # type: ignore[union-attr]
                     await trio.sleep(0.02)
@@ -225,7 +225,8 @@ async def test_reads_do_not_slow_the_writes_of_a_secondary_that_cannot_answer_th
 
     assert proxy.metrics.shadow_budget.shed > 1000
     assert proxy.metrics.ledger(Queue.WRITE).dropped.total() == 0
-    assert sorted(waits)[len(waits) // 2] < 0.5
+    later = sorted(waits[len(waits) // 2 :])
+    assert later[len(later) // 2] < 0.3
     assert max(waits) < 3
 
 
