@@ -238,7 +238,7 @@ class Translator:
             count = asked.for_rules[0] if asked.for_rules else 0
             effects = effects_of(Execution(plan.spec, request.args, frame, now_ms, answers[:count]))
         told = self._told(asked, answers, now_ms)
-        effects = self._said(self._guarded(plan, request.args, effects, context.db, told, now_ms), context.db)
+        effects = self.said(self._guarded(plan, request.args, effects, context.db, told, now_ms), context.db)
         answer = answers[sum(asked.for_rules)] if asked.counts else None
         effects = self._met(plan, request.args, effects, context.db, answer)
         copies = _with_db(effects.copies, context.db)
@@ -336,7 +336,7 @@ class Translator:
                 effects = self._script_effects(plan, args, result)
             else:
                 effects = effects_of(Execution(plan.spec, args, result, now_ms, own))
-            effects = self._said(self._guarded(plan, args, effects, db, told, now_ms), db)
+            effects = self.said(self._guarded(plan, args, effects, db, told, now_ms), db)
             effects = self._met(plan, args, effects, db)
             part = Part(effects, db, keys_by_db(plan, args, db), has_asked=count > 0)
             executed.append(((plan, request), part))
@@ -374,8 +374,13 @@ class Translator:
         commands = () if facts.names_its_keys else (Command(args),)
         return Effects(commands, tuple((None, key) for key in keys))
 
-    def _said(self, effects: Effects, db: int) -> Effects:
-        """Say effects in the other store's dialect."""
+    def said(self, effects: Effects, db: int) -> Effects:
+        """Return effects in the other store's dialect; what it cannot hold is counted.
+
+        Args:
+            effects: In Redis' words.
+            db: Where they were executed.
+        """
         dialect = self._dialect
         if dialect is None or effects == NOTHING:
             return effects

@@ -288,8 +288,10 @@ class ClientOperations:
             return None
         if plan.spec.name != "XREADGROUP":
             return self._mark(plan, request, swaps)
-        effects = effects_of(Execution(plan.spec, request.args, reply, writer.time.at_ms(writer.clock())))
-        commands, context = effects.commands, self._state.context
+        context = self._state.context
+        execution = Execution(plan.spec, request.args, reply, writer.time.at_ms(writer.clock()))
+        effects = writer.translator.said(effects_of(execution), context.db)
+        commands = effects.commands
         item = commands_item(Queue.BLOCKING, commands, writer.clock(), context) if commands else None
         translation = Translation(item, tuple((context.db, key) for _, key in effects.copies))
 

@@ -374,7 +374,7 @@ def test_a_pending_entry_behind_the_last_id_cannot_be_held() -> None:
 
 
 def test_groups_are_not_held_by_a_store_without_them() -> None:
-    """The entries are."""
+    """The entries are, and with them the last id."""
     without = {"XGROUP", "XGROUP CREATE", "XGROUP CREATECONSUMER", "XCLAIM", "XSETID"}
     small = attrs.evolve(REDIS_7_0, commands=REDIS_7_0.commands - without)
 
@@ -382,7 +382,18 @@ def test_groups_are_not_held_by_a_store_without_them() -> None:
 
     assert written(copied) == ["DEL k", "XADD k 1-1 f v"]
     assert copied is not None
-    assert set(copied.lost) == without - {"XGROUP"}
+    assert set(copied.lost) == without - {"XGROUP", "XSETID"}
+
+
+def test_a_last_id_without_an_entry_needs_to_be_set() -> None:
+    """A store that cannot do so keeps the last entry's."""
+    small = attrs.evolve(REDIS_7_0, commands=REDIS_7_0.commands - {"XSETID"})
+
+    copied = of_type(b"stream", stream(["1-1"], "9-0"), target=small)
+
+    assert written(copied) == ["DEL k", "XADD k 1-1 f v"]
+    assert copied is not None
+    assert copied.lost == ("XSETID",)
 
 
 # --- in chunks

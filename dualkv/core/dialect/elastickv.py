@@ -136,11 +136,6 @@ def _xdel(command: Command) -> Effects | None:
     return _same((*command.args[:2], *ids), command)
 
 
-def _xsetid(command: Command) -> Effects | None:
-    """In a copy it says what the last entry says already, but for entries that are no more."""
-    return NOTHING if len(command.args) > 3 else None
-
-
 def _pfadd(command: Command) -> Effects | None:
     """Without elements it is an error there: an empty HyperLogLog is none."""
     return NOTHING if len(command.args) == 2 else None
@@ -172,7 +167,6 @@ FORMS: Final[Mapping[str, Form]] = {
     "XADD": _xadd,
     "XTRIM": _xtrim,
     "XDEL": _xdel,
-    "XSETID": _xsetid,
     "PFADD": _pfadd,
     "FLUSHALL": _flush,
     "FLUSHDB": _flush,
