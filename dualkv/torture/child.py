@@ -81,6 +81,8 @@ class Child:
             "log_level": "warning",
             "listen": f"127.0.0.1:{self.port}",
             "metrics": f"127.0.0.1:{self.http_port}",
+            # Scripts are short here. A reply that never comes (garbage has swallowed it) is given up in time.
+            "secondary_script_timeout": "20s",
             **settings,
         }
         self._process: subprocess.Popen[bytes] | None = None
