@@ -1,0 +1,1 @@
+"""From Redis to the stand-in of ElasticKV, through the proxy."""
