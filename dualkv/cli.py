@@ -56,10 +56,12 @@ def _options(
     pass
 
 
-def _with_settings(command: Callable[[ProxyConfig], None]) -> Callable[..., None]:
-    """Give *command* one option per setting, and call it with the effective ones."""
+def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Give *command* one option per setting, and call it with the effective ones, and its own options."""
+    _, *own = inspect.signature(command, eval_str=True).parameters.values()
 
-    def run(config: Path | None, no_auth: bool, **flags: str | bool | None) -> None:
+    def run(config: Path | None, no_auth: bool, **flags: Any) -> None:
+        mine = {parameter.name: flags.pop(parameter.name) for parameter in own}
         if no_auth:
             flags["auth"] = "none"
         command(
@@ -67,10 +69,12 @@ def _with_settings(command: Callable[[ProxyConfig], None]) -> Callable[..., None
                 {name: _text(value) for name, value in flags.items() if value is not None},
                 os.environ,
                 config or _config_from_environment(),
-            )
+            ),
+            **mine,
         )
 
     parameters = [
+        *(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own),
         inspect.Parameter(
             "config",
             inspect.Parameter.KEYWORD_ONLY,
@@ -145,6 +149,21 @@ def serve(config: ProxyConfig) -> None:
     except ValueError as error:
         raise ConfigError(f"sentry_dsn: {error}") from None
     trio.run(run_server, server)
+
+
+@app.command()
+@_with_settings
+def preflight(
+    config: ProxyConfig,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON object instead of a table.")] = False,
+) -> None:
+    """Look at both stores before anything starts, and say what would not work. It harms neither.
+
+    Takes the settings of `serve`. Exit code 1: something fails.
+    """
+    from dualkv.preflight.run import look_at_stores, show_findings
+
+    raise typer.Exit(show_findings(look_at_stores(config), as_json=as_json))
 
 
 def _tame_garbage_collector() -> None:

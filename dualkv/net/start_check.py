@@ -6,6 +6,7 @@ mirrored anyway (`dualkv.core.same_server.Acquaintance`).
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -16,11 +17,12 @@ from dualkv.core.identity import IDENTIFYING, Identity, identify
 from dualkv.core.modes import mode_plan
 from dualkv.core.same_server import objection_to
 from dualkv.errors import BackendUnavailable, ConfigError, ConnectionLost, ReplyProtocolError
-from dualkv.net.connection import Connection
-from dualkv.net.transport import dial
+from dualkv.net.one_off import connected
 from dualkv.resp.encode import pack
 
 __all__ = ["refuse_one_server"]
+
+_TROUBLE: Final = (BackendUnavailable, ConnectionLost, ReplyProtocolError)
 
 _PATIENCE_SECONDS: Final = 1.0
 """The start does not wait longer for a store: clients must not depend on the one that follows."""
@@ -49,16 +51,7 @@ async def refuse_one_server(config: ProxyConfig) -> None:
 
 
 async def _ask(options: BackendOptions, told: dict[str, Identity]) -> None:
-    with trio.move_on_after(min(_PATIENCE_SECONDS, options.dial_timeout_seconds)):
-        try:
-            sock, greeting = await dial(options, "dualkv-start")
-        except BackendUnavailable:
-            return
-        connection = Connection(sock, greeting)
-        try:
+    with trio.move_on_after(_PATIENCE_SECONDS), suppress(*_TROUBLE):
+        async with connected(options, "start") as connection:
             replies = await connection.exchange(b"".join(map(pack, IDENTIFYING)), len(IDENTIFYING))
             told[options.name] = identify(replies)
-        except (ConnectionLost, ReplyProtocolError):
-            return
-        finally:
-            connection.close()
