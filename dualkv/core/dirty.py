@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import attrs
@@ -26,6 +26,7 @@ Key = tuple[int, bytes]
 ENTRY_OVERHEAD_BYTES: Final = 250
 """What a key takes in memory beside its bytes, roughly."""
 _MAX_WAIT_SECONDS: Final = 30.0
+_NONE: Final[frozenset[bytes]] = frozenset()
 
 
 class DirtyReason(enum.StrEnum):
@@ -82,6 +83,7 @@ class DirtyKeys:
         self._max_keys = max_keys
         self._max_bytes = max_bytes
         self._entries: dict[Key, _Entry] = {}
+        self._names: dict[int, set[bytes]] = {}  # the same keys by database: a whole batch is looked up at once
         self._urgent: dict[Key, None] = {}
         self._waiting: dict[Key, None] = {}
         self._bytes = 0
@@ -156,6 +158,7 @@ class DirtyKeys:
             self._bytes += size
             self.marked[reason] += 1
             entry = self._entries[key] = _Entry(reason, now, is_urgent)
+            self._names.setdefault(key[0], set()).add(key[1])
         elif entry.is_taken:
             entry.is_marked_again = entry.is_marked_again or is_unordered
             entry.not_before = max(entry.not_before, not_before)
@@ -169,12 +172,19 @@ class DirtyKeys:
         entry.not_before = max(entry.not_before, not_before)
         (self._urgent if entry.is_urgent else self._waiting)[key] = None
 
-    def mark_all(self, db: int, names: Iterable[bytes], reason: DirtyReason, now: float) -> None:
-        """Take note that keys of one database may differ: cheap for those that are dirty already."""
-        entries = self._entries
+    def mark_all(self, db: int, names: Sequence[bytes], reason: DirtyReason, now: float) -> bool:
+        """Take note that keys of one database may differ: cheap for those that are dirty already.
+
+        Returns:
+            Whether one of them was not dirty before.
+        """
+        known = self._names.get(db, _NONE)
+        if known.issuperset(names):
+            return False
         for name in names:
-            if (db, name) not in entries:
+            if (db, name) not in self._entries:
                 self.mark((db, name), reason, now)
+        return True
 
     def require_resync(self, why: str) -> None:
         """Take note that not even the keys are known that may differ. The first reason stays."""
@@ -255,6 +265,7 @@ class DirtyKeys:
             return
         moved = {one: other, other: one}
         self._entries = {(moved.get(db, db), name): entry for (db, name), entry in self._entries.items()}
+        self._names = {moved.get(db, db): names for db, names in self._names.items()}
         self._urgent = {(moved.get(db, db), name): None for db, name in self._urgent}
         self._waiting = {(moved.get(db, db), name): None for db, name in self._waiting}
         for key, entry in self._entries.items():
@@ -275,6 +286,7 @@ class DirtyKeys:
 
     def _forget(self, key: Key) -> None:
         del self._entries[key]
+        self._names[key[0]].discard(key[1])
         self._urgent.pop(key, None)
         self._waiting.pop(key, None)
         self._bytes -= ENTRY_OVERHEAD_BYTES + len(key[1])

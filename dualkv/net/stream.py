@@ -202,8 +202,8 @@ class SecondaryStream:
         """Take note of plain writes, one for each of *keys*, while writes do not flow."""
         reason = self._why_remembered()
         self._queues[Queue.WRITE].ledger.defer(len(keys))
-        self.dirty.mark_all(db, keys, reason, self.clock())
-        self.announce_dirty()
+        if self.dirty.mark_all(db, keys, reason, self.clock()):
+            self.announce_dirty()
 
     def _why_remembered(self) -> DirtyReason:
         is_overloaded = self.gate.state is GateState.OVERLOADED

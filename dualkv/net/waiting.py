@@ -16,7 +16,7 @@ from dualkv.core.routing import Plan
 from dualkv.core.transaction import Transaction
 from dualkv.core.translator import NOT_ASKED, Asked
 from dualkv.observe.metrics import bucket_of
-from dualkv.resp.encode import OUTCOME_UNKNOWN, array
+from dualkv.resp.encode import OK, OUTCOME_UNKNOWN, array
 from dualkv.resp.replies import elements_of, is_error, is_null
 from dualkv.resp.requests import Request
 
@@ -139,9 +139,9 @@ class ClientBatch(Timed):
         takes_all = writer.shadow_filter.is_trivial and writer.shadow_budget.share >= 1.0
         items: list[StreamItem] = []
         if not stream.gate.is_open and False not in [plan.is_set for plan in plans]:
-            done = [
-                request for request, frame in zip(requests, frames, strict=False) if frame[0] not in _ERROR
-            ]
+            done = requests
+            if frames.count(OK) != len(requests):
+                done = [one for one, frame in zip(requests, frames, strict=False) if frame[0] not in _ERROR]
             if expiry:
                 for request in done:
                     expiry.written_anew((context.db, request.args[1]))
