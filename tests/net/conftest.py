@@ -7,6 +7,10 @@ from pathlib import Path
 import pytest
 import trustme
 
+from tests.support.elastickv import elastickv, elastickv_store
+
+__all__ = ["elastickv", "elastickv_store"]
+
 
 @pytest.fixture(name="authority")
 def _authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trustme.CA:
