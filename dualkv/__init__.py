@@ -12,7 +12,7 @@ states it had on the primary, and comparing happens at exact positions.
                   └──────────┤
                              └──► stream ──► shard(s) ──► secondary
                                                  │ replies to shadow reads
-                                                 └──► shadow reader ──► metrics, log, Sentry
+                                                 └──► shadow judge ──► metrics, log, Sentry
 
 Inner parts know nothing of outer ones; ``tests/test_layers.py`` keeps it so:
 
@@ -38,10 +38,11 @@ Inner parts know nothing of outer ones; ``tests/test_layers.py`` keeps it so:
 
 from dualkv.commands.classify import CommandCategory, classify_command
 from dualkv.config import BackendOptions, ProxyConfig, ProxyMode, load_config, parse_proxy_mode
+from dualkv.core.comparison import Comparison
 from dualkv.core.divergence import Divergence, DivergenceKind
 from dualkv.net.backend import Backend, PubSubBackend, RedisBackend
 from dualkv.net.leader_aware import LeaderAwareBackend
-from dualkv.net.shadow import ShadowReader
+from dualkv.net.shadow_reader import ShadowReader, open_shadow_reader
 from dualkv.net.writer import DualWriter, open_writer
 from dualkv.observe.metrics import ProxyMetrics
 from dualkv.observe.sentry import SentryReporter
@@ -51,6 +52,7 @@ __all__ = [
     "Backend",
     "BackendOptions",
     "CommandCategory",
+    "Comparison",
     "Divergence",
     "DivergenceKind",
     "DualWriter",
@@ -65,6 +67,7 @@ __all__ = [
     "ShadowReader",
     "classify_command",
     "load_config",
+    "open_shadow_reader",
     "open_writer",
     "parse_proxy_mode",
 ]

@@ -80,10 +80,10 @@ def test_every_public_constant_of_a_package_is_explained(name: str, value: objec
 def test_the_reference_finds_its_names() -> None:
     """These are the names that programs were written against."""
     assert set(dualkv.__all__) == {
-        "Backend", "BackendOptions", "CommandCategory", "Divergence", "DivergenceKind", "DualWriter",
-        "LeaderAwareBackend", "ProxyConfig", "ProxyMetrics", "ProxyMode", "ProxyServer", "PubSubBackend",
-        "RedisBackend", "SentryReporter", "ShadowReader", "classify_command", "load_config", "open_writer",
-        "parse_proxy_mode",
+        "Backend", "BackendOptions", "CommandCategory", "Comparison", "Divergence", "DivergenceKind",
+        "DualWriter", "LeaderAwareBackend", "ProxyConfig", "ProxyMetrics", "ProxyMode", "ProxyServer",
+        "PubSubBackend", "RedisBackend", "SentryReporter", "ShadowReader", "classify_command", "load_config",
+        "open_shadow_reader", "open_writer", "parse_proxy_mode",
     }  # fmt: skip
 
 

@@ -26,13 +26,15 @@ from dualkv.resp.requests import Request
 if TYPE_CHECKING:
     from dualkv.core.mirror import StreamItem
 
-__all__ = ["READINGS", "Confirming", "Step", "Suspicion", "one_by_one"]
+__all__ = ["NEAR_EXPIRY_MILLISECONDS", "READINGS", "Confirming", "Step", "Suspicion", "one_by_one"]
 
 Key = tuple[int, bytes]
 
 _SHORT_WAITS_SECONDS: Final = (0.03, 0.05, 0.08, 0.13)
 READINGS: Final = 3 + len(_SHORT_WAITS_SECONDS)
 """How often a difference must be seen."""
+NEAR_EXPIRY_MILLISECONDS: Final = 1000
+"""A key that has less to live may be gone on one store already: T37 in the catalogue of traps."""
 _MAX_KEPT_BYTES: Final = 16 * 1024
 """Replies up to this length are kept from one reading to the next, of longer ones a hash."""
 

@@ -19,19 +19,18 @@ import trio
 
 from dualkv.core.cause import CauseFacts, suspected_cause
 from dualkv.core.compare import Outcome, Tolerance, Verdict, judge
-from dualkv.core.confirming import Confirming, Step, Suspicion, one_by_one
+from dualkv.core.comparison import divergence_between
+from dualkv.core.confirming import NEAR_EXPIRY_MILLISECONDS, Confirming, Step, Suspicion, one_by_one
 from dualkv.core.coverage import covered_key
-from dualkv.core.divergence import MAX_REPORTED_BYTES, Divergence, DivergenceKind, HistoryEntry
+from dualkv.core.divergence import DivergenceKind, HistoryEntry
 from dualkv.core.mirror import StreamItem
 from dualkv.observe.metrics import ProxyMetrics
 from dualkv.observe.reports import DivergenceReports
 
-__all__ = ["MAX_SUSPICIONS", "Facts", "ShadowReader"]
+__all__ = ["MAX_SUSPICIONS", "Facts", "ShadowJudge"]
 
 MAX_SUSPICIONS: Final = 1024
 """Differences that may wait for their confirmation."""
-_NEAR_EXPIRY_MILLISECONDS: Final = 1000
-"""A key that has less to live may be gone on one store already: T37 in the catalogue of traps."""
 _MAX_HISTORIES_PER_SECOND: Final = 20
 """Looking up what happened to a key takes milliseconds."""
 
@@ -45,7 +44,7 @@ class Reread(Protocol):
 
 @attrs.frozen
 class Facts:
-    """What whoever uses a `ShadowReader` knows of keys."""
+    """What whoever uses a `ShadowJudge` knows of keys."""
 
     history: Callable[[StreamItem], tuple[HistoryEntry, ...]] = lambda _: ()
     """What happened to a read's keys lately."""
@@ -57,7 +56,7 @@ class Facts:
     """How far apart replies may be."""
 
 
-class ShadowReader:
+class ShadowJudge:
     """Judges the secondary's replies to shadow reads.
 
     `run` must be running for anything to be confirmed; it never ends by itself.
@@ -98,7 +97,7 @@ class ShadowReader:
         self._histories_since = 0.0
 
     def __repr__(self) -> str:
-        return f"<ShadowReader {self.confirming!r}>"
+        return f"<ShadowJudge {self.confirming!r}>"
 
     def compare(self, item: StreamItem, actual: bytes) -> None:
         """Judge one reply that is not equal as bytes, or that belongs to a suspicion.
@@ -168,7 +167,7 @@ class ShadowReader:
         """Decide what follows from a difference that was seen before."""
         assert item.expected is not None
         assert verdict.kind is not None
-        if suspicion.is_near_expiry(_NEAR_EXPIRY_MILLISECONDS):
+        if suspicion.is_near_expiry(NEAR_EXPIRY_MILLISECONDS):
             return self.inconclusive(item, "near_expiry")
         step = self.confirming.differs_again(suspicion, item.expected, item.offered_at)
         if step is Step.READ_AGAIN:
@@ -196,18 +195,15 @@ class ShadowReader:
         )
         self._reports.report(
             item.plan.spec,
-            Divergence(
-                command=item.plan.spec.label,
-                kind=kind,
-                key=covered_key(item.plan.spec, args)[:MAX_REPORTED_BYTES],
-                expected=expected[:MAX_REPORTED_BYTES],
-                actual=actual[:MAX_REPORTED_BYTES],
+            divergence_between(
+                item.plan.spec,
+                args,
+                kind,
+                verdict,
+                expected,
+                actual,
                 time_seconds=time.time(),
-                args=tuple(arg[:MAX_REPORTED_BYTES] for arg in args[:64]),
                 db=item.context.db,
-                detail="" if verdict.detail is None else verdict.detail.value,
-                expected_bytes=len(expected) if len(expected) > MAX_REPORTED_BYTES else 0,
-                actual_bytes=len(actual) if len(actual) > MAX_REPORTED_BYTES else 0,
                 readings=suspicion.readings,
                 confirmed_over_seconds=now - suspicion.first_seen,
                 position=self._facts.position(),

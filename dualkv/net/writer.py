@@ -35,7 +35,6 @@ from dualkv.core.ledger import Queue
 from dualkv.core.mirror import NOT_DATA, PUBLISHING, StreamItem, keys_by_db
 from dualkv.core.modes import mode_plan
 from dualkv.core.primary_time import PrimaryTime
-from dualkv.core.progress import Phase
 from dualkv.core.recent import RecentKeys
 from dualkv.core.routing import Plan, Route, plan_of
 from dualkv.core.session import SessionState
@@ -56,7 +55,7 @@ from dualkv.net.notes import WriteNotes
 from dualkv.net.operations import ClientOperations
 from dualkv.net.pubsub import SubscriptionPool
 from dualkv.net.resync import Resync
-from dualkv.net.shadow import Facts, ShadowReader
+from dualkv.net.shadow import Facts, ShadowJudge
 from dualkv.net.shadow_pubsub import ShadowSubscriptions
 from dualkv.net.stream import SecondaryStream
 from dualkv.observe.findings import Findings
@@ -142,13 +141,13 @@ class DualWriter:
         """All sessions, by the client's id."""
         self._sentry = sentry or SentryReporter.start("", clock)
         reports = DivergenceReports(self.metrics, self._sentry, clock)
-        self.shadow_reader = ShadowReader(
+        self.shadow_judge = ShadowJudge(
             self.metrics, reports, self._reread, clock, config.confirm_after_seconds,
             Facts(self._history, lambda: self.lane.answered, lambda: self.metrics.resync.completed > 0,
                   lambda item: self.shadow_filter.tolerance(item.plan, item.request.args)),
             self._on_difference,
         )  # fmt: skip
-        self.metrics.findings.pending_confirmations = lambda: len(self.shadow_reader.confirming)
+        self.metrics.findings.pending_confirmations = lambda: len(self.shadow_judge.confirming)
         self.time = PrimaryTime((time.time() - clock()) * 1000)
         self.translator = Translator(self.time, config.secondary_timeout_seconds, self._is_uncertain)
         self.translator.contacts = FirstContacts(lambda: self.metrics.resync.completed > 0)
@@ -163,11 +162,11 @@ class DualWriter:
         if self.secondary is not None:
             self.stream = SecondaryStream(
                 self.secondary, config, self.metrics, clock,
-                self.shadow_reader.compare, self.shadow_reader.inconclusive,
+                self.shadow_judge.compare, self.shadow_judge.inconclusive,
                 self.hub.at_end_of_round, self.report_failure, self.translator, self.dirty, recent,
             )  # fmt: skip
             if self.shadows:
-                self.stream.confirming = self.shadow_reader.confirming
+                self.stream.confirming = self.shadow_judge.confirming
                 self.stream.history = WriteHistory(_HISTORY_ITEMS, _HISTORY_BYTES)
             if self.shadows and config.shadow_pubsub != "off":
                 self.shadow_subscriptions = self.subscriptions.watcher = ShadowSubscriptions(
@@ -352,7 +351,7 @@ class DualWriter:
 
     def _is_uncertain(self, keys: Iterable[Key]) -> bool:
         """Whether what one of *keys* holds on the secondary may not be what it held on the primary."""
-        if self.dirty.needs_resync is not None or self.metrics.resync.phase is Phase.COPYING:
+        if self.dirty.needs_resync is not None or self.metrics.resync.is_running:
             return True
         return self.notes.is_beside(keys)
 
@@ -489,7 +488,7 @@ class DualWriter:
         item = suspicion.item
         await self.wait_free(item.keys())
         if self.lane.state is not LaneState.UP:
-            self.shadow_reader.inconclusive(item, "primary_unreachable")
+            self.shadow_judge.inconclusive(item, "primary_unreachable")
             return
         wire = item.request.raw + command("PTTL", covered_key(item.plan.spec, item.request.args))
         call = PositionedCall(2, partial(self._read_again, suspicion))
@@ -497,14 +496,14 @@ class DualWriter:
         try:
             await call.wait()
         except ConnectionLost:
-            self.shadow_reader.inconclusive(item, "primary_unreachable")
+            self.shadow_judge.inconclusive(item, "primary_unreachable")
 
     def _read_again(self, suspicion: Suspicion, frames: list[bytes], now: float) -> None:
         """A reading of the primary: let the other store's enter the stream, at this position."""
         reply, ttl = frames
         item = suspicion.item
         if is_error(reply):
-            self.shadow_reader.inconclusive(item, "primary_error")
+            self.shadow_judge.inconclusive(item, "primary_error")
         elif self.stream is not None and not suspicion.is_over:
             suspicion.ttl_milliseconds = int(ttl[1:-2]) if ttl[:1] == b":" else None
             self.stream.offer(
@@ -523,7 +522,7 @@ class DualWriter:
                     services.start_soon(self.secondary.run)
                 services.start_soon(self.lane.run)
                 services.start_soon(self.subscriptions.run)
-                services.start_soon(self.shadow_reader.run)
+                services.start_soon(self.shadow_judge.run)
                 if self.findings.log is not None:
                     services.start_soon(DivergenceLogWriter(self.findings.log, self.clock).run)
                 if self.shadow_subscriptions is not None:

@@ -17,7 +17,7 @@ from dualkv.core.divergence import DivergenceKind
 from dualkv.core.divergence_ring import DivergenceFilter
 from dualkv.core.ledger import Queue
 from dualkv.core.mirror import StreamItem
-from dualkv.net.shadow import MAX_SUSPICIONS, ShadowReader
+from dualkv.net.shadow import MAX_SUSPICIONS, ShadowJudge
 from dualkv.net.writer import DualWriter, open_writer
 from dualkv.observe.metrics import ProxyMetrics
 from dualkv.observe.reports import DivergenceReports
@@ -52,7 +52,7 @@ def again(item: StreamItem, expected: bytes = HERE, ttl_milliseconds: int | None
 class Reader:
     """A shadow reader whose re-reads are written down."""
 
-    reader: ShadowReader
+    reader: ShadowJudge
     metrics: ProxyMetrics
     reread: list[StreamItem]
     """What was to be read again, by the read that showed it first."""
@@ -68,7 +68,7 @@ def make_reader(clock: Callable[[], float]) -> Reader:
         reread.append(suspicion.item)
 
     reports = DivergenceReports(metrics, SentryReporter.start("", clock), clock)
-    return Reader(ShadowReader(metrics, reports, reread_one, clock), metrics, reread)
+    return Reader(ShadowJudge(metrics, reports, reread_one, clock), metrics, reread)
 
 
 # --- the reader alone ---------------------------------------------------------------------------------
