@@ -83,7 +83,7 @@ class DirtyKeys:
         self._max_keys = max_keys
         self._max_bytes = max_bytes
         self._entries: dict[Key, _Entry] = {}
-        self._names: dict[int, set[bytes]] = {}  # the same keys by database: a whole batch is looked up at once
+        self._names: dict[int, set[bytes]] = {}  # the same by database, to look up a batch at once
         self._urgent: dict[Key, None] = {}
         self._waiting: dict[Key, None] = {}
         self._bytes = 0

@@ -15,10 +15,10 @@ class Phase(enum.StrEnum):
     """What a resync does now."""
 
     IDLE = "idle"
-    COPYING = "copying"
-    """It walks the primary's keys and copies each."""
     CLEANING = "cleaning"
     """It walks the secondary's keys and removes what the primary has not."""
+    COPYING = "copying"
+    """It walks the primary's keys and copies each."""
 
 
 @attrs.define
@@ -43,22 +43,28 @@ class ResyncProgress:
     """Of the primary that the cursor belongs to."""
     completed: int = 0
     """Resyncs that have come to their end."""
+    copying_since: float = 0.0
+    """When this process began to copy, on our clock."""
     done_before: int = 0
     """Keys that an earlier process has done."""
 
     def begin(self, why: str, now: float) -> None:
         """Begin, or go on where another process had to stop."""
-        self.why, self.started_at = why, now
+        self.why, self.started_at, self.copying_since = why, now, now
         if self.phase is Phase.IDLE:
-            self.phase = Phase.COPYING
+            self.phase = Phase.CLEANING
             self.keys_done = self.bytes_done = self.keys_removed = self.db = 0
             self.cursor = b"0"
         self.done_before = self.keys_done
 
     def begin_again(self, run_id: str) -> None:
         """The primary is another process: its cursors are others, and its keys may be."""
-        self.phase, self.run_id, self.db, self.cursor = Phase.COPYING, run_id, 0, b"0"
+        self.phase, self.run_id, self.db, self.cursor = Phase.CLEANING, run_id, 0, b"0"
         self.keys_done = self.bytes_done = 0
+
+    def begin_copying(self, now: float) -> None:
+        """The secondary has been walked."""
+        self.phase, self.db, self.cursor, self.copying_since = Phase.COPYING, 0, b"0", now
 
     def end(self) -> None:
         """It is over."""
@@ -71,8 +77,8 @@ class ResyncProgress:
         return self.phase is not Phase.IDLE
 
     def keys_per_second(self, now: float) -> float:
-        """Return how fast it has been since this process began with it."""
-        return (self.keys_done - self.done_before) / max(now - self.started_at, 0.001)
+        """Return how fast copying has been since this process began with it."""
+        return (self.keys_done - self.done_before) / max(now - self.copying_since, 0.001)
 
     def eta_seconds(self, now: float) -> float | None:
         """Return how long it will take from now on; None: nobody knows."""

@@ -1,11 +1,12 @@
-"""A resync: all keys of the primary are copied beside live traffic; what only the secondary has is removed.
+"""A resync beside live traffic: what only the secondary has is removed, all keys of the primary are copied.
 
 It is also the back-fill of a new secondary. It runs when not even the keys are known that may differ, or when
 somebody says so. Each key is copied at its own position of the lane, so nothing has to wait or to be locked.
 
-``SCAN`` returns every key that is there from its beginning to its end; a key that comes meanwhile comes with
-its writes. The second walk asks the primary for each key of the secondary, on the lane: a key that is missing
-there at that position is removed at that position.
+The first walk asks the primary for each key of the secondary, on the lane: a key that is missing there at
+that position is removed at that position. So a key that is created afterwards is created on both stores
+alike, and does not meet what was left of an older one of its name. The second walk copies: ``SCAN`` returns
+every key that is there from its beginning to its end; a key that comes meanwhile comes with its writes.
 """
 
 from __future__ import annotations
@@ -103,6 +104,7 @@ class Resync:
             self._save(force=True)
             dirty.needs_resync = None  # what comes from now on makes the next one necessary
             dirty.functions = True
+            self._copier.wake()
             await self._resync(why)
 
     async def _resync(self, why: str) -> None:
@@ -115,16 +117,18 @@ class Resync:
                 await trio.sleep(_RETRY_SECONDS)
         progress.keys_total = sum(keys_in_db.values())
         _log.warning("resync begins", extra={"why": why, "keys": progress.keys_total})
-        if progress.phase is Phase.COPYING:
-            swaps = self._stream.doubtful.swaps
-            while not await self._copy_each(keys_in_db):
-                pass
-            if self._stream.doubtful.swaps != swaps:
-                self._writer.dirty.require_resync("databases were exchanged during a resync")
-            progress.phase, progress.db, progress.cursor = Phase.CLEANING, 0, b"0"
-        dialect = self._stream.dialect
-        if dialect is not None and dialect.has("SCAN") and dialect.is_enumerable:
-            await self._clean_all()
+        swaps = self._stream.doubtful.swaps
+        is_copied = False
+        while not is_copied:
+            if progress.run_id != self._run_id():
+                progress.begin_again(self._run_id())
+            if progress.phase is Phase.CLEANING:
+                if await self._is_enumerable():
+                    await self._clean_all()
+                progress.begin_copying(clock())
+            is_copied = await self._copy_each(keys_in_db)
+        if self._stream.doubtful.swaps != swaps:
+            self._writer.dirty.require_resync("databases were exchanged during a resync")
         seconds = clock() - progress.started_at
         _log.warning(
             "resync has ended",
@@ -158,8 +162,6 @@ class Resync:
     async def _copy_each(self, dbs: Iterable[int]) -> bool:
         """Copy all databases; return whether the primary was the same process all the time."""
         progress = self.progress
-        if progress.run_id != self._run_id():
-            progress.begin_again(self._run_id())
         for db in sorted(db for db in dbs if db >= progress.db):
             if not await self._copy_all(db):
                 return False
@@ -188,6 +190,12 @@ class Resync:
                 return True
 
     # --- the secondary's keys
+
+    async def _is_enumerable(self) -> bool:
+        """Whether the secondary's keys can be listed; waits until it has said what it is."""
+        while (dialect := self._stream.dialect) is None:  # noqa: ASYNC110 - it tells nobody
+            await trio.sleep(_RETRY_SECONDS)
+        return dialect.has("SCAN") and dialect.is_enumerable
 
     async def _clean_all(self) -> None:
         progress = self.progress

@@ -22,11 +22,12 @@ def test_resync_begins_with_the_first_key_and_ends() -> None:
     progress = ResyncProgress()
     for why in ("backfill", "a signal"):
         progress.begin(why, 10.0)
-        assert (progress.phase, progress.why, progress.is_running) == (Phase.COPYING, why, True)
+        assert (progress.phase, progress.why, progress.is_running) == (Phase.CLEANING, why, True)
         assert (progress.keys_done, progress.keys_removed) == (0, 0)
         assert (progress.db, progress.cursor) == (0, b"0")
         progress.keys_done, progress.keys_removed, progress.db, progress.cursor = 7, 1, 3, b"99"
-        progress.phase = Phase.CLEANING
+        progress.begin_copying(12.0)
+        assert (progress.phase, progress.db, progress.cursor) == (Phase.COPYING, 0, b"0")
         progress.end()
 
     assert (progress.is_running, progress.completed) == (False, 2)
@@ -36,6 +37,7 @@ def test_rate_and_what_is_left_follow_from_what_has_been_done() -> None:
     """Keys per second since the beginning; no estimate before the first key, none while cleaning."""
     progress = ResyncProgress()
     progress.begin("backfill", 100.0)
+    progress.begin_copying(100.0)
     progress.keys_total = 1_000
     assert progress.eta_seconds(101.0) is None
 

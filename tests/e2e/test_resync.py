@@ -214,3 +214,26 @@ async def test_signal_begins_a_resync(pair: Pair) -> None:
     assert code == 0
     assert {"resync begins", "resync has ended"} <= {str(line["message"]) for line in log}
     assert {str(line["why"]) for line in log if line["message"] == "resync begins"} == {"SIGUSR2"}
+
+
+async def test_key_that_is_created_meanwhile_does_not_meet_what_was_left_of_an_older_one(pair: Pair) -> None:
+    """The secondary has keys that the primary lost long ago; clients make new ones of these names."""
+    count = 3000
+    async with (
+        running_proxy(
+            pair.primary.address, pair.secondary.address, ProxyMode.DUAL_WRITE, backfill=True
+        ) as proxy,
+        connect(proxy.port) as client,
+        connect(pair.secondary.port) as past_dualkv,
+    ):
+        await proxy.wait_resynced(1)
+        await client.pipeline([("SET", f"other{number}", number) for number in range(20_000)])
+        await proxy.wait_drained()
+        await past_dualkv.pipeline([("HSET", f"k{number}", "stale", "v") for number in range(count)])
+        proxy.server.writer.resync.request("stale keys")  # type: ignore[union-attr]
+        for start in range(0, count, 50):
+            await client.pipeline([("HSET", f"k{number}", "f", "v") for number in range(start, start + 50)])
+            await trio.sleep(0.005)
+        await proxy.wait_resynced(2)
+
+    assert unequal(pair, (0,)) == []
