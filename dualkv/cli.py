@@ -156,14 +156,24 @@ def serve(config: ProxyConfig) -> None:
 def preflight(
     config: ProxyConfig,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object instead of a table.")] = False,
+    observed: Annotated[
+        bool, typer.Option("--observed", help="Ask a running dualkv what the application uses, too.")
+    ] = False,
+    url: Annotated[
+        str | None,
+        typer.Option(help="Its HTTP address; from the setting `metrics` unless given.", metavar="URL"),
+    ] = None,
 ) -> None:
     """Look at both stores before anything starts, and say what would not work. It harms neither.
 
     Takes the settings of `serve`. Exit code 1: something fails.
     """
+    from dualkv.ask.source import address_of
     from dualkv.preflight.run import look_at_stores, show_findings
 
-    raise typer.Exit(show_findings(look_at_stores(config), as_json=as_json))
+    if observed and url is None:
+        url = address_of(config)
+    raise typer.Exit(show_findings(look_at_stores(config, url), as_json=as_json))
 
 
 def _tame_garbage_collector() -> None:

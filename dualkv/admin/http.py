@@ -16,6 +16,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dualkv.admin.findings import findings_routes
+from dualkv.admin.observed import observed_route
 from dualkv.admin.status import backend_states, convergence, is_ready
 from dualkv.net.writer import DualWriter
 from dualkv.observe.collector import MetricsCollector
@@ -33,6 +34,7 @@ dualkv
 /divergences/{id}  one of them
 /coverage          what has been compared, by prefix of the keys
 /readiness         200 while the next mode is safe, else 503; the reasons as JSON
+/observed          commands, options and databases that clients use
 """
 
 
@@ -71,6 +73,7 @@ def build_app(writer: DualWriter, is_draining: Callable[[], bool]) -> Starlette:
             Route("/readyz", readyz),
             Route("/metrics", _AsgiEndpoint(make_asgi_app(registry))),
             *findings_routes(writer),
+            observed_route(writer),
         ]
     )
 

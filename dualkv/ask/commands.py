@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from dualkv.ask.reproduce import script_of
-from dualkv.ask.source import HttpSource, Wanted, open_source
+from dualkv.ask.source import HttpSource, Wanted, address_of, open_source
 from dualkv.ask.tables import coverage_table, divergence_line, divergence_table, show_table
 from dualkv.config import load_config, values
 from dualkv.core.divergence import DivergenceKind
@@ -135,12 +135,7 @@ def _address(url: str | None, file: Path | None = None) -> str:
     if url is not None or file is not None:
         return url or ""
     path = os.environ.get("DUALKV_CONFIG")
-    listens = load_config(environment=os.environ, file=Path(path) if path else None).metrics
-    if listens is None:
-        raise ConfigError("metrics: is off: there is nobody to ask")
-    host, port = listens
-    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - not bound here
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return address_of(load_config(environment=os.environ, file=Path(path) if path else None))
 
 
 def _moment(text: str) -> float:

@@ -20,11 +20,21 @@ from typing import Any, Final, Protocol
 
 import attrs
 
+from dualkv.config import ProxyConfig
 from dualkv.config.values import DATABASE_SUFFIXES
 from dualkv.core.printable import data_of
 from dualkv.errors import ConfigError
 
-__all__ = ["DatabaseSource", "HttpSource", "LinesSource", "Record", "Source", "Wanted", "open_source"]
+__all__ = [
+    "DatabaseSource",
+    "HttpSource",
+    "LinesSource",
+    "Record",
+    "Source",
+    "Wanted",
+    "address_of",
+    "open_source",
+]
 
 _PATIENCE_SECONDS: Final = 10.0
 _MAX_ANSWER_BYTES: Final = 256 * 1024 * 1024
@@ -219,6 +229,19 @@ class DatabaseSource:
                     yield from _parsed(text.encode())
         except sqlite3.Error as error:
             raise ConfigError(f"cannot read {self.path}: {error}") from None
+
+
+def address_of(config: ProxyConfig) -> str:
+    """Return the HTTP address of a dualkv that runs on this machine with these settings.
+
+    Raises:
+        ConfigError: It serves no HTTP.
+    """
+    if config.metrics is None:
+        raise ConfigError("metrics: is off: there is nobody to ask")
+    host, port = config.metrics
+    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - not bound here
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def open_source(url: str, file: Path | None) -> Source:

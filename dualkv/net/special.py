@@ -82,11 +82,21 @@ class SpecialCommands:
             if state.transaction is not None:
                 state.transaction.is_broken = True
             return self._answer(refusal)
+        if plan.route is not Route.LANE:
+            self._look_at(request, plan)
         if state.transaction is not None and spec.name not in _ACT_AT_ONCE:
             return self._answer(
                 self._select_refusal(request, plan) or queue_command(state.transaction, plan, request)
             )
         return self._BY_ROUTE[plan.route](self, request, plan)
+
+    def _look_at(self, request: Request, plan: Plan) -> None:
+        """Note how a command is used whose reply is not counted by those who wait on the lane."""
+        counters = self._writer.answering.by_command[plan.index]
+        observed = self._writer.metrics.observed
+        observed.passing -= 1
+        if counters.is_new or observed.take_turn():
+            counters.is_new = observed.note(plan.spec, request.args, self._state.context.db)
 
     def _refusal(self, args: tuple[bytes, ...], plan: Plan) -> bytes | None:
         """Return the error for what this client must not do now, in the order in which Redis checks."""

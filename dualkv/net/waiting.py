@@ -70,6 +70,8 @@ class Timed:
         counters.sum_seconds += elapsed
         if is_error(frame):
             writer.count_error(plan, counters, frame)
+        elif counters.is_new:
+            self._look_at([plan], [request], [frame])
         if writer.stream is None:
             return
         if plan.queue is not None:
@@ -77,6 +79,16 @@ class Timed:
                 writer.mirror(plan, request, frame, now, self._context, asked, answers)
         elif not is_error(frame) and writer.is_shadowed(plan, request.args):
             writer.stream.offer([StreamItem(plan, Queue.SHADOW, request, now, self._context, frame)])
+
+    def _look_at(self, plans: Sequence[Plan], requests: Sequence[Request], frames: Sequence[bytes]) -> None:
+        """Note how commands are used that are new (or all, if it is their turn) and were not refused."""
+        observed, db = self._writer.metrics.observed, self._context.db
+        by_command = self._writer.answering.by_command
+        is_turn = observed.take_turn()
+        for plan, request, frame in zip(plans, requests, frames, strict=False):
+            counters = by_command[plan.index]
+            if (counters.is_new or is_turn) and frame[0] not in _ERROR:
+                counters.is_new = observed.note(plan.spec, request.args, db)
 
 
 class ClientBatch(Timed):
@@ -106,7 +118,7 @@ class ClientBatch(Timed):
         first = len(plans) - self.missing
         if first or len(frames) < len(plans):
             plans, requests = plans[first : first + len(frames)], requests[first:]
-        self._count(plans, frames, now - self._sent_at)
+        self._count(plans, requests, frames, now - self._sent_at)
         if self._writer.stream is not None:
             self._mirror(plans, requests, frames, now)
         count = len(frames)
@@ -115,16 +127,23 @@ class ClientBatch(Timed):
             frames.append(self.trailer)
         self._receiver.replied(count, frames[0] if len(frames) == 1 else b"".join(frames))
 
-    def _count(self, plans: list[Plan], frames: list[bytes], elapsed: float) -> None:
+    def _count(self, plans: list[Plan], requests: list[Request], frames: list[bytes], elapsed: float) -> None:
         """Count replies that arrived together."""
         by_command = self._writer.answering.by_command
         bucket = bucket_of(elapsed)
         same = plans.count(plans[0]) == len(plans)  # mostly: a batch of one, or a bulk load
+        observed = self._writer.metrics.observed
+        observed.passing -= 1
+        is_due = observed.passing <= 0
         for plan in plans[:1] if same else plans:
             counters = by_command[plan.index]
             count = len(plans) if same else 1
             counters.counts[bucket] += count
             counters.sum_seconds += elapsed * count
+            if counters.is_new:
+                is_due = True
+        if is_due:
+            self._look_at(plans, requests, frames)
         for plan, frame in zip(plans, frames, strict=True):
             if frame[0] in _ERROR:
                 self._writer.count_error(plan, by_command[plan.index], frame)
@@ -230,7 +249,8 @@ class AskingBatch(ClientBatch):
         del arrived[:position]
         if not replies:
             return
-        self._count(self._plans[first : self._done], replies, now - self._sent_at)
+        done = slice(first, self._done)
+        self._count(self._plans[done], self._requests[done], replies, now - self._sent_at)
         count = len(replies)
         if self._done == len(self._plans) and self.trailer:
             replies.append(self.trailer)
@@ -345,8 +365,15 @@ class TransactionBlock(Timed):
         if self._finish is not None or needs_care or b"\r\n-" in result or b"\r\n!" in result:
             results = elements_of(result)
         by_command = writer.answering.by_command
+        writer.metrics.observed.passing -= 1
+        is_due = writer.metrics.observed.passing <= 0
         for plan, _ in queued:
-            by_command[plan.index].counts[0] += 1
+            counters = by_command[plan.index]
+            counters.counts[0] += 1
+            is_due = is_due or counters.is_new
+        if is_due:
+            plans, requests = [plan for plan, _ in queued], [request for _, request in queued]
+            self._look_at(plans, requests, results or [result] * len(queued))
         for (plan, _), element in zip(queued, results or (), strict=False):
             if is_error(element):
                 writer.count_error(plan, by_command[plan.index], element)

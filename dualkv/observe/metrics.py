@@ -20,6 +20,7 @@ from dualkv.core.divergence import DivergenceKind
 from dualkv.core.gate import Gate
 from dualkv.core.leadership import Refresh
 from dualkv.core.ledger import Ledger, Queue
+from dualkv.core.observed import Observed
 from dualkv.core.progress import ResyncProgress
 from dualkv.core.pubsub_matching import PubSubTally
 from dualkv.core.shadow_budget import ShadowBudget
@@ -66,12 +67,14 @@ class Histogram:
 class CommandCounters:
     """One command at one backend: replies by duration, and how many of them were errors."""
 
-    __slots__ = ("counts", "errors", "sum_seconds")
+    __slots__ = ("counts", "errors", "is_new", "sum_seconds")
 
     def __init__(self) -> None:
         self.counts = [0] * (len(DURATION_BUCKETS_SECONDS) + 1)
         self.sum_seconds = 0.0
         self.errors = 0
+        self.is_new = True
+        """Whether each request of it is looked at (`dualkv.core.observed`)."""
 
 
 class BackendCounters:
@@ -156,6 +159,8 @@ class ProxyMetrics:
         """Reads that there is nothing to compare of, by reason."""
         self.divergences: Counter[tuple[int, DivergenceKind]] = Counter()
         """By `CommandSpec.index` and kind."""
+        self.observed = Observed()
+        """What clients use."""
         self.findings = Findings(ProxyConfig())
         """What comparing has found."""
         self.dirty = DirtyKeys(0, 0)

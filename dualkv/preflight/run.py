@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import trio
 import typer
 
+from dualkv.ask.source import HttpSource
 from dualkv.ask.tables import show_table
 from dualkv.config import ProxyConfig
+from dualkv.errors import ConfigError
 from dualkv.preflight.checks import check_all
 from dualkv.preflight.gather import ask_store
 from dualkv.preflight.model import Facts, Finding, StoreFacts, exit_code
 from dualkv.preflight.show import findings_table, json_of, summary
+from dualkv.preflight.used import check_used
 
 __all__ = ["gather_facts", "look_at_stores", "show_findings"]
 
@@ -30,9 +34,26 @@ async def gather_facts(config: ProxyConfig) -> Facts:
     return Facts(config, told["primary"], told["secondary"])
 
 
-def look_at_stores(config: ProxyConfig) -> tuple[Finding, ...]:
-    """Return what is found when both stores are looked at."""
-    return check_all(trio.run(gather_facts, config))
+def look_at_stores(config: ProxyConfig, url: str | None = None) -> tuple[Finding, ...]:
+    """Return what is found when both stores are looked at.
+
+    Args:
+        config: The settings of `serve`.
+        url: A running dualkv that is asked what the application uses; None: nobody is.
+
+    Raises:
+        ConfigError: It does not answer.
+    """
+    observed = None if url is None else _ask_what_is_used(url)
+    facts = trio.run(gather_facts, config)
+    return check_all(facts) + (() if url is None else check_used(facts, observed))
+
+
+def _ask_what_is_used(url: str) -> Any:
+    status, body = HttpSource(url).fetch("/observed")
+    if status != 200:
+        raise ConfigError(f"{url}/observed: not an answer of dualkv")
+    return body
 
 
 def show_findings(findings: tuple[Finding, ...], *, as_json: bool) -> int:
