@@ -13,6 +13,10 @@ _EVERYWHERE: Final = frozenset({b"FLUSHALL", b"PUBLISH", b"SPUBLISH", b"SCRIPT",
 """What they do is the same in each database."""
 
 
+_BETWEEN: Final = frozenset({b"MOVE", b"COPY"})
+"""They may write into another database: what is copied instead of them tells which."""
+
+
 class Confined(NamedTuple):
     """What is left of effects."""
 
@@ -41,7 +45,7 @@ def confined(effects: Effects, db: int, is_mirrored: Callable[[int], bool]) -> C
             if any(is_mirrored(int(word)) for word in one.args[1:]):
                 must_copy_all = True
                 commands.append(Command((b"FLUSHALL",)))
-        elif is_mirrored(db) or name in _EVERYWHERE:
+        elif is_mirrored(db) or name in _EVERYWHERE or name in _BETWEEN:
             commands.append(one)
         else:
             lost.append("SELECT")

@@ -385,13 +385,18 @@ class Translator:
         if dialect is None or effects == NOTHING:
             return effects
         if not dialect.has_databases:
-            effects, lost, must_copy_all = confined(effects, db, self.is_mirrored)
-            self.not_holdable.update(lost)
-            if must_copy_all:
-                self.require_resync("databases were exchanged, of which the other store has one")
+            effects = self._confined(effects, db)
         said, unheld = lower(effects, dialect)
         self.not_holdable.update(unheld)
-        return said
+        return said if dialect.has_databases else self._confined(said, db)
+
+    def _confined(self, effects: Effects, db: int) -> Effects:
+        """Return what concerns the one database that is mirrored; the rest is counted."""
+        left, lost, must_copy_all = confined(effects, db, self.is_mirrored)
+        self.not_holdable.update(lost)
+        if must_copy_all:
+            self.require_resync("databases were exchanged, of which the other store has one")
+        return left
 
     @property
     def _has_databases(self) -> bool:
