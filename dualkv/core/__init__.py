@@ -7,6 +7,7 @@
 - `fence`: one order per key where two paths lead to it
 - `mirror`: what goes into the secondary stream
 - `ledger`: the books of the secondary stream
+- `fusing`, `pacing`: many effects in one transaction, and how many
 - `compare`: whether two replies mean the same
 - `backoff`: how long to wait before trying again
 - `leadership`: which node of a backend leads

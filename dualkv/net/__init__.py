@@ -11,6 +11,7 @@
 - `writer`: `DualWriter`, which joins lanes, the secondary stream and the comparing
 - `stream`: the secondary stream: bounded, ordered, sharded, accounted
 - `shard`, `exchange`: a part of its queue with a task, and what that says on its connection
+- `transactions`: batches as transactions, for a store where each write costs a commit
 - `shadow`: confirms differences by reading again
 - `pubsub`: the connection to the primary that all subscribers share
 - `shadow_pubsub`, `following`: the same subscriptions on the secondary, to compare the messages

@@ -13,11 +13,14 @@ import trio
 
 from dualkv.core.context import Context, switches
 from dualkv.core.dialect import Dialect, Spoken
+from dualkv.core.fusing import stretches
 from dualkv.core.ledger import DropReason, Queue
 from dualkv.core.mirror import StreamItem
 from dualkv.core.retrying import outcome_frames
 from dualkv.core.spoken import spoken_item
 from dualkv.net.connection import Connection
+from dualkv.net.retry import run_with_retries
+from dualkv.net.transactions import Transactions
 from dualkv.resp.encode import command
 from dualkv.resp.replies import is_error
 
@@ -49,7 +52,8 @@ class Exchange:
         self._usable: set[Context] = set()
         """Contexts of items that were looked at and found possible."""
         self._known_scripts: set[bytes] = set()
-        """Hashes of scripts that were sent on the connection."""
+        """Hashes of clients' scripts that were sent on the connection."""
+        self._transactions = Transactions(connection, stream.pacing, stream.clock, stream.primary_ms)
 
     # --- what it can take
 
@@ -90,14 +94,36 @@ class Exchange:
 
     # --- batches
 
-    async def run(self, batch: list[StreamItem]) -> Sequence[bytes]:
+    async def run(self, batch: list[StreamItem], until: float) -> Sequence[bytes]:
         """Send a batch; return the frame that tells each item's outcome.
 
-        Where an item belongs to another database, or a shadow read wants another RESP version, the
-        connection is switched between two items.
+        Args:
+            batch: Items that it can take.
+            until: On the stream's clock: what is refused for the moment is not sent again later.
 
         Raises:
             ConnectionLost: The connection broke; so for `ReplyProtocolError`. What was executed is unknown.
+        """
+        stream = self._stream
+        if not stream.fuses:
+            return await run_with_retries(self._send, batch, stream.clock, until)
+        frames: list[bytes] = []
+        for stretch in stretches(batch):
+            if stretch.apart:
+                frames += await run_with_retries(self._send, stretch.apart, stream.clock, until)
+            if stretch.fused:
+                frames += await self._transactions.run(stretch.fused, until)
+        return frames
+
+    def gave_up(self) -> None:
+        """Take note that a batch was not answered in time, or not at all."""
+        self._transactions.give_up()
+
+    async def _send(self, batch: list[StreamItem]) -> Sequence[bytes]:
+        """Send items one behind the other; return the frame that tells each one's outcome.
+
+        Where an item belongs to another database, or a shadow read wants another RESP version, the
+        connection is switched between two items.
         """
         if self._own_words is not None:
             return await self._run_in_own_words(batch, self._own_words)

@@ -22,7 +22,6 @@ from dualkv.core.mirror import StreamItem
 from dualkv.errors import BackendUnavailable, ConnectionLost, ReplyProtocolError
 from dualkv.net.connection import Connection
 from dualkv.net.exchange import Exchange
-from dualkv.net.retry import run_with_retries
 from dualkv.resp.encode import pack
 from dualkv.resp.replies import is_error
 
@@ -168,8 +167,20 @@ class Shard:
                 return None
             if isinstance(head, Rendezvous):
                 return await self._meet(head)
-        if batch := self._next_batch():
-            await self._send_batch(batch)
+        await self._send_next()
+
+    async def _send_next(self) -> None:
+        """Send the next batch, if there is one."""
+        stream = self._stream
+        if not stream.fuses:
+            if batch := self._next_batch():
+                await self._send_batch(batch)
+            return
+        async with stream.transaction_slots:  # what waits for one is still in the queue
+            pacing = stream.pacing
+            if batch := self._next_batch(pacing.effects, pacing.size_bytes):
+                await self._send_batch(batch)
+            stream.transaction_slots.total_tokens = pacing.at_once
 
     def _was_idle(self) -> bool:
         return self._stream.clock() - self._last_exchange > _IDLE_SECONDS
@@ -272,7 +283,9 @@ class Shard:
 
     # --- batches
 
-    def _next_batch(self) -> list[StreamItem]:
+    def _next_batch(
+        self, most: int = _MAX_BATCH_ITEMS, most_bytes: int = _MAX_BATCH_BYTES
+    ) -> list[StreamItem]:
         """Take what goes out next, up to a rendezvous; drop what is too old."""
         stream, waiting, exchange = self._stream, self._waiting, self._exchange
         assert exchange is not None
@@ -282,7 +295,7 @@ class Shard:
         reads_left = stream.most_reads
         usable: Context | None = None  # the last item's: mostly the next one's too
         size = 0
-        while waiting and len(batch) < _MAX_BATCH_ITEMS:
+        while waiting and len(batch) < most:
             item = waiting[0]
             if isinstance(item, Rendezvous):
                 break
@@ -299,7 +312,7 @@ class Shard:
             else:
                 usable = item.context
                 size += len(item.request.raw)
-                if size > _MAX_BATCH_BYTES and batch:
+                if size > most_bytes and batch:
                     break
                 if item.expected is not None:
                     if not reads_left:
@@ -384,7 +397,7 @@ class Shard:
                 if has_scripts:
                     await stream.script_slots.acquire()
                     has_slot = True
-                frames = await run_with_retries(exchange.run, batch, stream.clock, started + left)
+                frames = await exchange.run(batch, started + left)
             reason = "deadline_exceeded"
         except (ConnectionLost, ReplyProtocolError) as error:
             reason = "connection_lost"
@@ -394,6 +407,7 @@ class Shard:
             if has_slot:
                 stream.script_slots.release()
             if frames is None:
+                exchange.gave_up()
                 self._has_failed = True
                 stream.gate.failed()
                 self._disconnect(lost=True)

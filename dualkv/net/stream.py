@@ -39,6 +39,7 @@ from dualkv.core.mirror import (
     size_bytes,
     write_error_reason,
 )
+from dualkv.core.pacing import Pacing
 from dualkv.core.recent import RecentKeys
 from dualkv.core.same_server import Acquaintance
 from dualkv.core.translator import Translator
@@ -117,6 +118,9 @@ class SecondaryStream:
         self._shed_after_seconds = config.shadow_timeout_seconds / 3
         self.scripts = translator.scripts
         self.script_slots = trio.CapacityLimiter(config.script_concurrency)
+        self.pacing = Pacing(config.shards)
+        self.transaction_slots = trio.CapacityLimiter(config.shards)
+        """For who sends transactions, if the secondary `fuses`."""
         for queue, size in config.queue_sizes.items():
             metrics.queues[Queue(queue)].capacity = size
         self.report_failure = report_failure
@@ -377,6 +381,11 @@ class SecondaryStream:
         if keys is None:
             return range(count)
         return {zlib.crc32(key) % count for key in keys} or (0,)
+
+    @property
+    def fuses(self) -> bool:
+        """Whether batches go to the secondary as transactions. Such a store has one database."""
+        return self.dialect is not None and self.dialect.fuses
 
     def primary_ms(self) -> int:
         """Return the primary's time, in milliseconds since 1970."""

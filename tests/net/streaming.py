@@ -6,7 +6,7 @@ import time
 import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 import trio
@@ -30,6 +30,15 @@ from tests.support.fake_backend import Args, FakeBackend
 from tests.support.proxy import wait_until
 
 __all__ = ["Holding", "StreamBench", "key_of_shard", "lines", "settle_tasks", "stream_to"]
+
+
+class Addressed(Protocol):
+    """Something that listens."""
+
+    @property
+    def address(self) -> str:
+        """Where: host and port."""
+        ...
 
 
 def lines(commands: list[Args]) -> list[str]:
@@ -146,7 +155,7 @@ class StreamBench:
 
 @asynccontextmanager
 async def stream_to(
-    fake: FakeBackend,
+    fake: Addressed,
     clock: Callable[[], float] = time.perf_counter,
     *,
     drain_seconds: float = 10.0,
@@ -155,7 +164,7 @@ async def stream_to(
     """Run a stream to *fake* for the block, then close it; at its end the books must be empty.
 
     Args:
-        fake: The secondary.
+        fake: The secondary, or a node of it.
         clock: The stream's clock.
         drain_seconds: How long the end may take.
         settings: Fields of `ProxyConfig`, a prefix ``secondary_`` left out.
