@@ -95,7 +95,7 @@ class LeaderAwareBackend(RedisBackend):
 
         Without a leader a connection that subscribes leads to a seed. Otherwise as `RedisBackend.open`.
         """
-        with trio.move_on_after(self.options.dial_timeout_seconds):
+        with trio.move_on_after(self.options.dial_timeout_seconds):  # noqa: ASYNC912 - mostly it is known
             while not self._schedule.is_settled:
                 await self._round_over.wait()
         target = self._leadership.target
@@ -180,7 +180,7 @@ class LeaderAwareBackend(RedisBackend):
 
     async def _ask(self, node: Address) -> Told | None:
         """Return what one node says; None: nothing in time."""
-        with trio.move_on_after(_PROBE_SECONDS):
+        with trio.move_on_after(_PROBE_SECONDS):  # noqa: ASYNC912 - asking waits
             try:
                 return await self._exchange(node)
             except (BackendUnavailable, ConnectionLost, ReplyProtocolError) as error:

@@ -426,7 +426,10 @@ def test_map_as_an_array_of_pairs_is_a_map() -> None:
     [
         "LOADING Redis is loading the dataset in memory", "BUSY server overloaded", "CLUSTERDOWN x",
         "MOVED 1 h:1", "ASK 1 h:1", "TRYAGAIN x", "READONLY x", "OOM x", "MISCONF x", "MASTERDOWN x",
-        "NOREPLICAS x", "UNBLOCKED x", "NOAUTH x", "NOPERM x",
+        "NOREPLICAS x", "UNBLOCKED x", "NOAUTH x", "NOPERM x", "NOTLEADER leader not found", "not leader",
+        "ERR leader not found", "dial tcp h:1: connect: connection refused",
+        "read tcp h:1: read: connection reset by peer", "read timestamp has been compacted",
+        "rpc error: code = DeadlineExceeded desc = context deadline exceeded",
     ],
 )  # fmt: skip
 def test_store_that_cannot_answer_now_is_not_comparable(text: str) -> None:

@@ -240,7 +240,7 @@ async def test_a_demoted_secondary_is_left_for_the_seed_that_is_primary_now(
                 assert contents(other) == contents(pair.primary)
                 assert errors(proxy).get("not_leader", 0) <= 1
             finally:
-                await trio.to_thread.run_sync(_promote, pair.secondary)
+                _promote(pair.secondary)
 
 
 def _replicate(server: EmbeddedServer, master: EmbeddedServer) -> None:

@@ -190,9 +190,15 @@ _UNAVAILABLE: Final = frozenset(
     {
         "LOADING", "BUSY", "CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN", "READONLY", "OOM", "MISCONF",
         "MASTERDOWN", "NOREPLICAS", "UNBLOCKED", "NOAUTH", "NOPERM", "WRONGPASS", "NOPROTO",
+        "NOTLEADER",
     }
 )  # fmt: skip
 """Codes of errors that tell of the server's state or the user's rights, not of data."""
+_UNAVAILABLE_WITHOUT_CODE: Final = (
+    "not leader", "leader not found", "dial tcp ", "read tcp ", "read timestamp has been compacted",
+    "context deadline exceeded",
+)  # fmt: skip
+"""ElasticKV's texts of the same kind, of which some begin with ``ERR`` and some do not."""
 _NOT_UNDERSTOOD: Final = (
     "unknown command", "unknown subcommand", "wrong number of arguments", "syntax error",
     "unsupported command", "unsupported option",
@@ -217,7 +223,7 @@ def _judge_errors(ours: str | None, theirs: str | None) -> Verdict:
     if code == their_code:
         return REPRESENTATION
     codes = {code, their_code}
-    if codes & _UNAVAILABLE:
+    if codes & _UNAVAILABLE or _is_unavailable(ours) or _is_unavailable(theirs):
         return inconclusive(Reason.UNAVAILABLE)
     if "NOSCRIPT" in codes:
         return inconclusive(Reason.NO_SCRIPT)
@@ -229,6 +235,11 @@ def _judge_errors(ours: str | None, theirs: str | None) -> Verdict:
     if their_code is not None and code is not None:
         return WRONG_VALUE
     return PRIMARY_FAILED if theirs is None else SECONDARY_FAILED
+
+
+def _is_unavailable(text: str | None) -> bool:
+    text = (text or "").lower()
+    return any(words in text for words in _UNAVAILABLE_WITHOUT_CODE)
 
 
 def _is_not_understood(text: str) -> bool:
