@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib.metadata
 import inspect
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -174,6 +175,28 @@ def preflight(
     if observed and url is None:
         url = address_of(config)
     raise typer.Exit(show_findings(look_at_stores(config, url), as_json=as_json))
+
+
+@app.command()
+@_with_settings
+def selftest(config: ProxyConfig) -> None:
+    """Write canaries through a dualkv of its own, and see that they arrive and differences raise alarms.
+
+    Takes the settings of `serve`, which may be running. Exit code 1: something fails.
+    """
+    import trio
+
+    from dualkv.core.selftest import Finding
+    from dualkv.net.selftest_runs import run_selftest
+
+    def show(finding: Finding) -> None:
+        outcome = "ok" if finding.is_ok else f"FAILED: {finding.why}"
+        typer.echo(f"{finding.step.value:14} {finding.step.meaning}: {outcome}")
+
+    logging.getLogger("dualkv").addHandler(logging.NullHandler())  # the steps say it
+    result = trio.run(run_selftest, config, show)
+    typer.echo(f"{'passed' if result.is_passed else 'FAILED'} after {result.seconds:.1f} s")
+    raise typer.Exit(0 if result.is_passed else 1)
 
 
 def _tame_garbage_collector() -> None:

@@ -20,6 +20,7 @@ from dualkv.admin.http import build_app, serve_http
 from dualkv.config import ProxyConfig
 from dualkv.errors import ConfigError
 from dualkv.net.listener import accept_clients, open_listeners
+from dualkv.net.selftest_runs import keep_testing
 from dualkv.net.session import ClientSession
 from dualkv.net.start_check import refuse_one_server
 from dualkv.net.writer import DualWriter
@@ -173,6 +174,8 @@ class ProxyServer:
                 def start(sock: socket.socket) -> None:
                     self._start_session(sock, sessions)
 
+                if self.config.selftest == "auto":
+                    accepting.start_soon(keep_testing, self.writer)
                 for listener in listeners:
                     accepting.start_soon(accept_clients, listener, start)
                 task_status.started(addresses)

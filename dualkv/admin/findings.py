@@ -187,6 +187,7 @@ def _facts(writer: DualWriter) -> ReadinessFacts:
         stream_state=writer.stream.gate.state.value,
         stream_age_seconds=writer.stream.oldest_age_seconds(),
         not_holdable=writer.translator.not_holdable,
+        selftest_failure=writer.metrics.selftest.failure,
         journal_gap="" if journal is None else journal.statistics().gap.reason,
     )
 

@@ -63,6 +63,7 @@ def build_app(writer: DualWriter, is_draining: Callable[[], bool]) -> Starlette:
             "mode": writer.config.mode.value,
             "backends": backend_states(writer),
             "convergence": convergence(writer),
+            "selftest": writer.metrics.selftest.told(),
         }
         return JSONResponse(body, status_code=200 if ready else 503)
 

@@ -185,6 +185,11 @@ class ProxyConfig:
         "How long after a difference both stores are read again; twice, then it is reported.",
         name="confirm_after",
     )
+    selftest: str = _setting(
+        "auto",
+        values.one_of("auto", "off"),
+        "Whether canaries are written and compared at the start, in the modes that mirror: 'auto' or 'off'.",
+    )
     shadow_queue_size: int = _setting("1024", values.positive_count, "Shadow reads at once.")
     shadow_sample: float = _setting(
         "1.0",

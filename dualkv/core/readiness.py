@@ -67,6 +67,8 @@ class ReadinessFacts:
     """How long what waits longest for the secondary has waited."""
     not_holdable: Mapping[str, int] = attrs.field(factory=dict)
     """Effects that the secondary cannot hold, by command, so far."""
+    selftest_failure: str = ""
+    """Why the self-test failed; empty: it did not."""
     journal_gap: str = ""
     """Why keys are missing in the journal; empty: it is whole, or there is none."""
 
@@ -99,6 +101,8 @@ def judge_readiness(facts: ReadinessFacts, thresholds: Thresholds) -> Readiness:
 
 def _about_coverage(facts: ReadinessFacts, thresholds: Thresholds) -> Iterable[str]:
     compared = {prefix: counts.compared for prefix, counts in facts.coverage.items()}
+    if facts.selftest_failure:
+        yield f"The self-test failed: {facts.selftest_failure}."
     if not facts.is_comparing:
         yield "Reads are not compared in this mode: there is no evidence."
     elif not sum(compared.values()):

@@ -17,17 +17,17 @@ from typing import Final, Protocol
 import attrs
 import trio
 
+from dualkv.commands.table import CommandSpec
 from dualkv.core.cause import CauseFacts, suspected_cause
 from dualkv.core.compare import Outcome, Tolerance, Verdict, judge
 from dualkv.core.comparison import divergence_between
 from dualkv.core.confirming import NEAR_EXPIRY_MILLISECONDS, Confirming, Step, Suspicion, one_by_one
 from dualkv.core.coverage import covered_key
-from dualkv.core.divergence import DivergenceKind, HistoryEntry
+from dualkv.core.divergence import Divergence, DivergenceKind, HistoryEntry
 from dualkv.core.mirror import StreamItem
 from dualkv.observe.metrics import ProxyMetrics
-from dualkv.observe.reports import DivergenceReports
 
-__all__ = ["MAX_SUSPICIONS", "Facts", "ShadowJudge"]
+__all__ = ["MAX_SUSPICIONS", "Facts", "Reports", "ShadowJudge"]
 
 MAX_SUSPICIONS: Final = 1024
 """Differences that may wait for their confirmation."""
@@ -40,6 +40,23 @@ class Reread(Protocol):
 
     async def __call__(self, suspicion: Suspicion) -> None:
         """Send the read; return when it has been answered, or cannot be."""
+
+
+class Reports(Protocol):
+    """Where confirmed divergences go: `dualkv.observe.reports.DivergenceReports`, or a self-test's own."""
+
+    def report(self, spec: CommandSpec, divergence: Divergence) -> None:
+        """Take a divergence of a command's replies."""
+
+
+class Taker(Protocol):
+    """Takes reads in a judge's place."""
+
+    def compare(self, item: StreamItem, actual: bytes) -> None:
+        """Judge a reply."""
+
+    def inconclusive(self, item: StreamItem, reason: str) -> None:
+        """Account for a read that tells nothing."""
 
 
 @attrs.frozen
@@ -69,17 +86,20 @@ class ShadowJudge:
         confirm_after_seconds: How long after a reading the next one is made.
         facts: What is known of keys.
         on_difference: Called with each difference, and whether it is confirmed.
+        on_settled: Called with each read that is over without a divergence, and how: ``match``,
+            ``transient``, or an outcome with its reason.
     """
 
     def __init__(
         self,
         metrics: ProxyMetrics,
-        reports: DivergenceReports,
+        reports: Reports,
         reread: Reread,
         clock: Callable[[], float],
         confirm_after_seconds: float = 1.0,
         facts: Facts = Facts(),
         on_difference: Callable[[StreamItem, DivergenceKind, bool], None] = lambda *_: None,
+        on_settled: Callable[[StreamItem, str], None] = lambda *_: None,
     ) -> None:
         self.confirming = Confirming(MAX_SUSPICIONS)
         """What differed and is to be read again."""
@@ -90,6 +110,9 @@ class ShadowJudge:
         self._confirm_after_seconds = confirm_after_seconds
         self._facts = facts
         self._on_difference = on_difference
+        self._on_settled = on_settled
+        self.canaries: dict[bytes, Taker] = {}
+        """Keys of a self-test that is under way, each with who takes what is read of it."""
         self._due: list[tuple[float, int, Suspicion]] = []
         self._numbers = count()
         self._news = trio.Event()
@@ -106,16 +129,36 @@ class ShadowJudge:
             item: The shadow read.
             actual: The secondary's raw reply.
         """
+        if self.canaries and (other := self._taker_of(item)) is not None:
+            return other.compare(item, actual)
         rule = item.plan.comparator
         assert rule is not None
         assert item.expected is not None
         verdict = judge(rule, item.request.args, item.expected, actual, self._facts.tolerance(item))
         if verdict.kind is None:
-            self._settle(item, verdict)
-        elif item.suspicion is None:
-            self._suspect(item, actual, verdict.kind)
-        else:
-            self._pursue(item, item.suspicion, verdict, actual)
+            return self._settle(item, verdict)
+        if item.suspicion is None:
+            return self._suspect(item, actual, verdict.kind)
+        return self._pursue(item, item.suspicion, verdict, actual)
+
+    def counted(self, items: list[StreamItem]) -> list[StreamItem]:
+        """Return those of *items* that are no canaries, for the books; who takes them gets the reads.
+
+        Args:
+            items: Shadow reads that were equal as bytes, or writes that were answered alike.
+        """
+        kept: list[StreamItem] = []
+        for item in items:
+            other = self._taker_of(item)
+            if other is None:
+                kept.append(item)
+            elif item.expected is not None:
+                other.compare(item, item.expected)
+        return kept
+
+    def _taker_of(self, item: StreamItem) -> Taker | None:
+        """Return who takes a read, if it is one of a canary."""
+        return self.canaries.get(covered_key(item.plan.spec, item.request.args))
 
     def _settle(self, item: StreamItem, verdict: Verdict) -> None:
         """Account for a reading that shows no difference."""
@@ -123,9 +166,11 @@ class ShadowJudge:
             self._metrics.findings.matched((covered_key(item.plan.spec, item.request.args),))
             if item.suspicion is None:
                 self._metrics.shadow_matches += 1
+                self._on_settled(item, "match")
             else:
                 self._metrics.shadow_transient += 1
                 self.confirming.close(item.suspicion)
+                self._on_settled(item, "transient")
             return
         reason = verdict.reason.value
         if verdict.outcome is Outcome.ERROR:
@@ -134,15 +179,20 @@ class ShadowJudge:
             self._metrics.shadow_skipped[reason] += 1
         if verdict.outcome is Outcome.INCONCLUSIVE:
             self.inconclusive(item, reason)
-        elif item.suspicion is not None:
+            return
+        if item.suspicion is not None:
             self.confirming.close(item.suspicion)
+        self._on_settled(item, f"{verdict.outcome.value} ({reason})")
 
     def inconclusive(self, item: StreamItem, reason: str) -> None:
         """Account for a shadow read that tells nothing, for *reason* (a label)."""
+        if self.canaries and (other := self._taker_of(item)) is not None:
+            return other.inconclusive(item, reason)
         self._metrics.shadow_inconclusive[reason] += 1
         self._metrics.findings.inconclusive((covered_key(item.plan.spec, item.request.args),))
         if item.suspicion is not None:
             self.confirming.close(item.suspicion)
+        return self._on_settled(item, f"inconclusive ({reason})")
 
     def _suspect(self, item: StreamItem, actual: bytes, kind: DivergenceKind) -> None:
         for one in one_by_one(item, actual):

@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-import attrs
 import trio
 
 from dualkv.config import BackendOptions
@@ -24,9 +23,8 @@ from dualkv.core.coverage import covered_key
 from dualkv.core.ledger import Queue
 from dualkv.core.mirror import StreamItem
 from dualkv.core.routing import plan_of
-from dualkv.errors import ConnectionLost
 from dualkv.net.backend import Backend
-from dualkv.net.connection import Connection
+from dualkv.net.direct import DirectStore
 from dualkv.net.leader_aware import backend_of
 from dualkv.observe.metrics import PoolCounters
 from dualkv.observe.sentry import SentryReporter
@@ -51,7 +49,7 @@ class ShadowReader:
         tolerance: Tolerance = _STRICT,
         sentry: SentryReporter | None = None,
     ) -> None:
-        self._stores = (_Store(primary), _Store(secondary))
+        self._stores = (DirectStore(primary, _USE), DirectStore(secondary, _USE))
         self._confirm_after_seconds = confirm_after_seconds
         self._tolerance = tolerance
         self._sentry = sentry
@@ -124,41 +122,7 @@ class ShadowReader:
     def close(self) -> None:
         """Close its connections; `open_shadow_reader` does it."""
         for store in self._stores:
-            store.close(lost=False)
-
-
-@attrs.define(eq=False)
-class _Store:
-    """A backend, and a connection to it for as long as it lasts."""
-
-    backend: Backend
-    _connection: Connection | None = None
-
-    async def ask(self, wire: bytes, reply_count: int) -> list[bytes]:
-        """Return the replies to what is sent; connect before that if necessary."""
-        if self._connection is not None and self._connection.is_stale():
-            self.close(lost=True)
-        if self._connection is None:
-            self._connection = Connection(*await self.backend.open(_USE))
-        patience = self.backend.options.read_timeout_seconds
-        is_whole = False
-        try:
-            with trio.fail_after(patience):
-                replies = await self._connection.exchange(wire, reply_count)
-            is_whole = True
-        except trio.TooSlowError:
-            raise ConnectionLost(f"{self.backend.options.address}: no answer in {patience:g} s") from None
-        finally:
-            if not is_whole:  # a reply may be unread
-                self.close(lost=True)
-        return replies
-
-    def close(self, *, lost: bool) -> None:
-        """Close the connection, if there is one."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
-            self.backend.closed(_USE, lost=lost)
+            store.close()
 
 
 @asynccontextmanager

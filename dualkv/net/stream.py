@@ -131,6 +131,9 @@ class SecondaryStream:
         self._inconclusive = inconclusive
         self.confirming = Confirming(0)
         """What is being confirmed: it is told of writes."""
+        self.canaries: Collection[bytes] = ()
+        """Keys of a self-test; while there are any, `counted` is asked what counts."""
+        self.counted: Callable[[list[StreamItem]], list[StreamItem]] = lambda items: items
         self.history: WriteHistory | None = None
         """What happened to keys lately, if anybody wants to know."""
         self._max_bytes = config.secondary_queue_bytes
@@ -521,12 +524,18 @@ class SecondaryStream:
                 self._metrics.shadow_budget.observe(
                     seconds, len(batch), self.oldest_age_seconds(), waiting, self.clock()
                 )
-            if matched:
-                self._metrics.shadow_matches += len(matched)
-                self._findings.matched(map(_covered, matched))
-            if checked:
-                self._findings.writes_checked(map(_covered, checked))
+            self._note_equal(matched, checked)
             self._finish(batch, by_queue, failed)
+
+    def _note_equal(self, matched: list[StreamItem], checked: list[StreamItem]) -> None:
+        """Take note of reads that were equal as bytes, and of writes that were answered alike."""
+        if self.canaries:
+            matched, checked = self.counted(matched), self.counted(checked)
+        if matched:
+            self._metrics.shadow_matches += len(matched)
+            self._findings.matched(map(_covered, matched))
+        if checked:
+            self._findings.writes_checked(map(_covered, checked))
 
     def _note_failure(self, item: StreamItem, reason: str) -> None:
         self._metrics.secondary_write_errors[item.plan.index, reason] += 1

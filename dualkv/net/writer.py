@@ -142,7 +142,7 @@ class DualWriter:
         self._sentry = sentry or SentryReporter.start("", clock)
         reports = DivergenceReports(self.metrics, self._sentry, clock)
         self.shadow_judge = ShadowJudge(
-            self.metrics, reports, self._reread, clock, config.confirm_after_seconds,
+            self.metrics, reports, self.reread, clock, config.confirm_after_seconds,
             Facts(self._history, lambda: self.lane.answered, lambda: self.metrics.resync.completed > 0,
                   lambda item: self.shadow_filter.tolerance(item.plan, item.request.args)),
             self._on_difference,
@@ -165,6 +165,7 @@ class DualWriter:
                 self.shadow_judge.compare, self.shadow_judge.inconclusive,
                 self.hub.at_end_of_round, self.report_failure, self.translator, self.dirty, recent,
             )  # fmt: skip
+            self.stream.canaries, self.stream.counted = self.shadow_judge.canaries, self.shadow_judge.counted
             if self.shadows:
                 self.stream.confirming = self.shadow_judge.confirming
                 self.stream.history = WriteHistory(_HISTORY_ITEMS, _HISTORY_BYTES)
@@ -483,7 +484,7 @@ class DualWriter:
             return ()
         return self.stream.history.of(item.keys_by_db() or (), self.clock())
 
-    async def _reread(self, suspicion: Suspicion) -> None:
+    async def reread(self, suspicion: Suspicion) -> None:
         """Read again what differed, and compare again at the new position."""
         item = suspicion.item
         await self.wait_free(item.keys())

@@ -434,6 +434,13 @@ FAMILIES: Final = (
         _migration_gaps,
     ),
     Family(
+        "selftest_passed",
+        _G,
+        "1: the self-test has shown that writes arrive and differences raise alarms; 0: failed; -1: not run.",
+        (),
+        _single(lambda m: m.selftest.gauge),
+    ),
+    Family(
         "divergence_log_written",
         _C,
         "Divergences that are in the file of `divergence_log`.",

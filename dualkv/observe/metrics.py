@@ -23,6 +23,7 @@ from dualkv.core.ledger import Ledger, Queue
 from dualkv.core.observed import Observed
 from dualkv.core.progress import ResyncProgress
 from dualkv.core.pubsub_matching import PubSubTally
+from dualkv.core.selftest import SelfTestState
 from dualkv.core.shadow_budget import ShadowBudget
 from dualkv.core.shadow_filter import ShadowFilter
 from dualkv.observe.findings import Findings
@@ -163,6 +164,8 @@ class ProxyMetrics:
         """What clients use."""
         self.findings = Findings(ProxyConfig())
         """What comparing has found."""
+        self.selftest = SelfTestState()
+        """Whether a difference would be noticed."""
         self.dirty = DirtyKeys(0, 0)
         """The keys that may differ now."""
         self.gate: Gate | None = None

@@ -79,6 +79,7 @@ class Child:
         self._settings = {
             "auth": "none",
             "log_level": "warning",
+            "selftest": "off",  # one that is killed leaves its canaries
             "listen": f"127.0.0.1:{self.port}",
             "metrics": f"127.0.0.1:{self.http_port}",
             # Scripts are short here. A reply that never comes (garbage has swallowed it) is given up in time.

@@ -73,6 +73,7 @@ WRONG_VALUES = {
     "shadow_timeout": "0",
     "shadow_queue_size": "0",
     "confirm_after": "soon",
+    "selftest": "on",
     "shadow_sample": "110%",
     "shadow_budget_age": "0",
     "shadow_rules": "cache:* GET forget",

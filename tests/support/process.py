@@ -41,7 +41,7 @@ async def serving(pair: Pair, *flags: str) -> AsyncIterator[Process]:
     popen = subprocess.Popen(  # noqa: ASYNC220 - returns as soon as it is started
         [
             sys.executable, "-m", "dualkv", "serve", "--mode", "dual-write",
-            "--listen", f"127.0.0.1:{port}", "--metrics", f"127.0.0.1:{http_port}",
+            "--listen", f"127.0.0.1:{port}", "--metrics", f"127.0.0.1:{http_port}", "--selftest", "off",
             "--primary", pair.primary.address, "--secondary", pair.secondary.address, *flags,
         ],
         stdout=subprocess.PIPE,
