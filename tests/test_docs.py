@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import tomllib
@@ -17,6 +18,7 @@ from dualkv.admin.status import convergence
 from dualkv.cli import app
 from dualkv.commands.table import COMMANDS
 from dualkv.config import SETTINGS, ProxyConfig, ProxyMode, load_config
+from dualkv.core.compare import Reason
 from dualkv.core.coverage import Outcome
 from dualkv.core.dirty import DirtyReason
 from dualkv.core.divergence import Cause, Divergence, DivergenceKind
@@ -67,6 +69,33 @@ def test_every_reason_of_a_drop_is_documented() -> None:
     text = read("docs/discussion/drops.md")
 
     assert all(f"| `{reason.value}` |" in text for reason in DropReason)
+
+
+def written_reasons() -> set[str]:
+    """Return the labels of shadow reads that stand as texts in the code."""
+    found: set[str] = set()
+    for path in (ROOT / "dualkv" / "net").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            values: list[ast.expr] = []
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("inconclusive"):
+                values = node.args
+            elif isinstance(node, ast.Assign) and (path.name, ast.unparse(node.targets[0])) == (
+                "shard.py", "reason",
+            ):  # fmt: skip
+                values = [node.value]
+            found |= {str(value.value) for value in values if isinstance(value, ast.Constant)}
+    return found
+
+
+def test_every_reason_why_a_read_is_not_judged_is_documented() -> None:
+    """Whoever sees one in a metric can look it up; and no row is about a reason that there is not."""
+    page = read("docs/discussion/comparing.md").partition("### Several dualkvs")[0]
+    written = written_reasons()
+
+    assert {"being_confirmed", "near_expiry", "primary_error", "connection_lost"} <= written
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == {
+        "reason", *written, *Reason, *DropReason,
+    }  # fmt: skip
 
 
 def test_every_doubt_of_a_message_is_documented() -> None:
