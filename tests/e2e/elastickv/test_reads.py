@@ -11,7 +11,7 @@ from dualkv.config import ProxyMode
 from dualkv.resp.replies import is_error
 from tests.fakes.elastickv import Cluster
 from tests.support.client import connect
-from tests.support.proxy import running_proxy, wait_until
+from tests.support.proxy import Proxy, running_proxy, wait_until
 from tests.support.servers import Pair
 
 pytestmark = pytest.mark.e2e
@@ -114,6 +114,13 @@ UNSUPPORTED: Final = tuple(
 HARMFUL: Final = (("SCAN", 0), ("KEYS", "*"), ("DBSIZE",), ("HSCAN", "h", 0), ("RANDOMKEY",))
 
 
+async def knows_dialect(proxy: Proxy) -> None:
+    """Wait until it is known what the store has."""
+    stream = proxy.server.writer.stream
+    assert stream is not None
+    await wait_until(lambda: stream.dialect is not None)
+
+
 @pytest.mark.parametrize("protocol", [2, 3])
 async def test_reads_are_compared_through_what_the_store_has(
     pair: Pair, elastickv: Cluster, protocol: int
@@ -128,6 +135,7 @@ async def test_reads_are_compared_through_what_the_store_has(
         ) as proxy,
         connect(proxy.port) as client,
     ):
+        await knows_dialect(proxy)
         await client.call("HELLO", protocol)
         assert not any(map(is_error, await client.pipeline(WRITES)))
         await proxy.wait_repaired()
@@ -172,6 +180,7 @@ async def test_a_difference_is_found_by_each_read(
         ) as proxy,
         connect(proxy.port) as client,
     ):
+        await knows_dialect(proxy)
         await client.pipeline(WRITES)
         await proxy.wait_repaired()
         with redis.Redis(port=elastickv.server.port) as store:
