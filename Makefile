@@ -20,7 +20,7 @@ run: $(STAMP) ## the demo: two servers, dualkv between them, live traffic
 	@$(BIN)/dualkv demo $(ARGS)
 
 test: $(STAMP) ## the whole suite against real servers
-	@.ci/install-servers
+	@.ci/install-servers haproxy
 	$(BIN)/python -m pytest $(ARGS)
 
 matrix: $(STAMP) ## the end-to-end tests over pairs of server versions
