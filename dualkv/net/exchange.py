@@ -111,7 +111,10 @@ class Exchange:
         for stretch in stretches(batch):
             if stretch.apart:
                 frames += await run_with_retries(self._send, stretch.apart, stream.clock, until)
-            if stretch.fused:
+            if len(stretch.fused) == 1 and stretch.fused[0].queue is Queue.BLOCKING:
+                # Alone it may have a faster command than a transaction has.
+                frames += await run_with_retries(self._send, stretch.fused, stream.clock, until)
+            elif stretch.fused:
                 frames += await self._transactions.run(stretch.fused, until)
         return frames
 

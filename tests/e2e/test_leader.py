@@ -179,9 +179,13 @@ async def test_refusals_among_many_writes_on_few_keys_leave_the_stores_equal(
 
 
 async def test_a_popped_member_is_removed_fast_until_that_is_refused(pair: Pair, elastickv: Cluster) -> None:
-    """What ``BZPOPMIN`` took leaves ElasticKV by its own command, and by ``ZREM`` if it does not take it."""
+    """What ``BZPOPMIN`` took leaves ElasticKV by its own command, and by ``ZREM`` if it does not take it.
+
+    So it is if it comes alone: with others it goes in their transaction.
+    """
     async with mirrored(pair.primary, elastickv) as (proxy, client):
         await client.call("ZADD", "z", "1", "a", "2", "b", "3", "c")
+        await proxy.wait_drained()
         await client.call("BZPOPMIN", "z", "1")
         await check_equal(proxy, pair.primary, elastickv)
         assert (elastickv.received["ELASTICKV.ZREMFAST"], elastickv.received["ZREM"]) == (1, 0)
