@@ -10,6 +10,8 @@ _FORGIVEN_SECONDS: Final = 0.002
 """A sample that took so much longer than the best one is still welcome."""
 _AGING: Final = 1.1
 """The best round trip is forgotten slowly: clocks drift."""
+_FIRST_SAMPLES: Final = 10
+"""So many answers make a good one likely, even if the first was slow."""
 
 
 class PrimaryTime:
@@ -24,6 +26,7 @@ class PrimaryTime:
         self._best_seconds = float("inf")
         self.is_known = False
         """Whether the primary has been asked."""
+        self._samples = 0
 
     def observe(self, sent: float, received: float, primary_ms: float) -> None:
         """Take note of an answer.
@@ -34,6 +37,7 @@ class PrimaryTime:
             primary_ms: What it said, in milliseconds since 1970.
         """
         seconds = received - sent
+        self._samples += 1
         self._best_seconds *= _AGING
         if seconds <= self._best_seconds + _FORGIVEN_SECONDS:
             self._best_seconds = min(seconds, self._best_seconds)
@@ -43,6 +47,12 @@ class PrimaryTime:
     def forget(self) -> None:
         """The primary may be another server now: the next answer counts, however slow."""
         self._best_seconds = float("inf")
+        self._samples = 0
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether there have been enough answers since the last connection: no more are wanted at once."""
+        return self._samples >= _FIRST_SAMPLES
 
     def at_ms(self, now: float) -> int:
         """Return the primary's time, in milliseconds since 1970, at *now* on our clock."""

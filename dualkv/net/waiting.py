@@ -163,7 +163,8 @@ class ClientBatch(Timed):
                 done = [one for one, frame in zip(requests, frames, strict=False) if frame[0] not in _ERROR]
             if expiry:
                 for request in done:
-                    expiry.written_anew((context.db, request.args[1]))
+                    is_plain_set = len(request.args) == 3
+                    (expiry.written_anew if is_plain_set else expiry.forget)((context.db, request.args[1]))
             return stream.remember(context.db, [request.args[1] for request in done])
         for plan, request, frame in zip(plans, requests, frames, strict=False):
             if plan.queue is not None:

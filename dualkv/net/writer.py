@@ -376,7 +376,7 @@ class DualWriter:
                     await call.wait()
             else:
                 await self.wait_lane()
-            await trio.sleep(_TIME_SECONDS if self.time.is_known else _SETTLING_SECONDS)
+            await trio.sleep(_TIME_SECONDS if self.time.is_settled else _SETTLING_SECONDS)
 
     def _told_time(self, sent: float, frames: list[bytes], now: float) -> None:
         with suppress(ReplyProtocolError, ValueError):  # it does not tell: our clock must do

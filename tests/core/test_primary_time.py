@@ -57,6 +57,20 @@ def test_new_primary_is_believed_at_once() -> None:
     assert time.at_ms(1.5) == pytest.approx(90_000, abs=1)
 
 
+def test_several_answers_are_wanted_at_once_after_a_reconnect() -> None:
+    """The first may have been slow, and all expiry is told by it until a better one comes."""
+    time = PrimaryTime(0.0)
+    for _ in range(2):
+        assert not time.is_settled
+        time.observe(1.0, 3.0, 90_000.0)
+        assert not time.is_settled
+        for number in range(20):
+            time.observe(3.0 + number, 3.001 + number, 92_000.0 + number * 1000)
+        assert time.is_settled
+        assert time.at_ms(3.0) == pytest.approx(92_000, abs=2)
+        time.forget()
+
+
 @settings(deadline=None)
 @given(
     st.floats(-1e6, 1e6),
