@@ -8,12 +8,14 @@ by hand.
 from __future__ import annotations
 
 import re
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 from dualkv.commands.table import COMMANDS, UNKNOWN, CommandSpec
 from dualkv.config import SETTINGS
+from dualkv.core.dialect import HOLDINGS, Held, reads_through
 from dualkv.core.effects import ASKING, RULES
 from dualkv.core.effects.model import Verbatim
 from dualkv.core.effects.parsing import copies_of
@@ -121,12 +123,48 @@ def _mirrored(spec: CommandSpec) -> str:
     return ", ".join(words)
 
 
+def _held() -> str:
+    return _table(
+        ("command", "reaches ElasticKV by", "but"),
+        (
+            (f"`{name}`" if name != "OTHER" else "others", holding.held.value, holding.note)
+            for name, holding in sorted(HOLDINGS.items())
+            if plan_for(_SPECS[name]).route is not Route.REFUSED
+        ),
+    )
+
+
+def _held_counts() -> str:
+    counts = Counter(holding.held for holding in HOLDINGS.values())
+    return _table(("class", "commands"), ((f"`{held.value}`", str(counts[held])) for held in Held))
+
+
+def _reads() -> str:
+    compared = [spec.name for spec in COMMANDS if plan_for(spec).comparator is not None]
+    made: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(compared):
+        through = reads_through(name)
+        made["not compared" if through is None else "as it is" if through == name else through].append(name)
+    return _table(
+        ("made through", "reads"),
+        (
+            (f"`{through}`" if through.isupper() else through, ", ".join(f"`{name}`" for name in names))
+            for through, names in made.items()
+        ),
+    )
+
+
+_SPECS: Final = {spec.name: spec for spec in COMMANDS}
+
 _TABLES: Final[dict[str, Callable[[], str]]] = {
     "settings": _settings,
     "metrics": _metrics,
     "commands": _commands,
+    "held": _held,
+    "held_counts": _held_counts,
+    "reads": _reads,
 }
-PAGES: Final = tuple(REFERENCE / f"{name}.md" for name in _TABLES)
+PAGES: Final = tuple(REFERENCE / f"{name}.md" for name in ("settings", "metrics", "commands", "elastickv"))
 
 
 def renewed(page: Path) -> str:

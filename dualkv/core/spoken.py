@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -29,7 +30,7 @@ def spoken_item(item: StreamItem, dialect: Dialect, now_ms: int, scripts: Script
     if item.expected is None:
         return speak(effects_in(item, scripts), now_ms)
     reading = lower_read(item.request.args, dialect)
-    if reading is None:
+    if reading is None or (not dialect.holds_hll and _HLL.match(item.expected)):
         return _unsupported(item.request.args)
 
     def fold(frames: Sequence[bytes], now_ms: int) -> bytes:
@@ -39,6 +40,10 @@ def spoken_item(item: StreamItem, dialect: Dialect, now_ms: int, scripts: Script
             return _NOT_REBUILT
 
     return Spoken(b"".join(map(pack, reading.commands)), len(reading.commands), fold)
+
+
+_HLL: Final = re.compile(rb"\$\d+\r\nHYLL")
+"""The reply to a read that got the bytes of a HyperLogLog, of which the other store knows nothing."""
 
 
 def effects_in(item: StreamItem, scripts: ScriptCache) -> list[Args]:

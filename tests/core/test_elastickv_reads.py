@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from dualkv.core.dialect import lower_read
+from dualkv.core.dialect import lower_read, reads_through
 from dualkv.resp import encode
 from tests.core.building import bulks, flat, planned
 from tests.core.effects.telling import NIL, number, word
@@ -87,6 +87,8 @@ def test_a_read_is_made_of_what_the_store_has(
     assert reading is not None
     assert sent == [b" ".join(command).decode() for command in reading.commands]
     assert reading.rebuild(replies, NOW_MS) == expected
+    name, through = (words.split(maxsplit=1)[0] for words in (line, sent[0]))
+    assert reads_through(name) == (name if name == "ZRANGE" else through)
 
 
 @pytest.mark.parametrize(

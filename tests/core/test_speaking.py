@@ -122,10 +122,10 @@ def test_very_many_commands_are_several_transactions() -> None:
 # --- items
 
 
-def read(line: str) -> StreamItem:
+def read(line: str, expected: bytes = OK) -> StreamItem:
     """Return a shadow read."""
     request = ask(*line.split())
-    return StreamItem(plan_of(request.args), Queue.SHADOW, request, 0.0, expected=OK)
+    return StreamItem(plan_of(request.args), Queue.SHADOW, request, 0.0, expected=expected)
 
 
 def test_a_read_that_cannot_be_made_is_not_sent() -> None:
@@ -134,6 +134,13 @@ def test_a_read_that_cannot_be_made_is_not_sent() -> None:
 
     assert (spoken.wire, spoken.reply_count) == (b"", 0)
     assert spoken.fold([], NOW_MS) == b"-ERR unsupported command 'LCS'\r\n"
+
+
+def test_the_bytes_of_a_hyperloglog_are_not_compared() -> None:
+    """There is a plain set in its place."""
+    spoken = spoken_item(read("GET h", encode.bulk(b"HYLL\1")), ELASTICKV, NOW_MS, ScriptCache())
+
+    assert spoken.wire == b""
 
 
 def test_a_reply_of_which_nothing_can_be_made_tells_nothing() -> None:

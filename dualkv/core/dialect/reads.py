@@ -18,7 +18,7 @@ from dualkv.core.effects.model import Args
 from dualkv.resp.encode import array, bulk, integer, null, null_array
 from dualkv.resp.replies import is_error, is_null, value_of
 
-__all__ = ["lower_read"]
+__all__ = ["lower_read", "reads_through"]
 
 
 def lower_read(args: Args, dialect: Dialect) -> Reading | None:
@@ -38,6 +38,16 @@ def lower_read(args: Args, dialect: Dialect) -> Reading | None:
     if reading is None or not all(dialect.has(command[0].decode().upper()) for command in reading.commands):
         return None
     return reading
+
+
+def reads_through(name: str) -> str | None:
+    """Return through which command a read is made, for people; None: not at all.
+
+    Args:
+        name: As in the command table.
+    """
+    word = name.encode()
+    return _THROUGH.get(word, name if word in _DIRECT else None)
 
 
 _DIRECT: Final = frozenset(
@@ -198,3 +208,17 @@ _READINGS: Final[dict[bytes, Callable[[Args], Reading | None]]] = {
     b"XREAD": _xread,
 }
 """By name. None of what they answer: it is sent as it is, if at all."""
+
+_THROUGH: Final[dict[bytes, str]] = {
+    **dict.fromkeys((b"MGET", b"STRLEN", b"GETRANGE", b"SUBSTR", b"GETBIT", b"BITCOUNT"), "GET"),
+    **dict.fromkeys((b"EXPIRETIME", b"PEXPIRETIME"), "PTTL"),
+    **dict.fromkeys((b"HKEYS", b"HVALS"), "HGETALL"),
+    b"HSTRLEN": "HGET",
+    b"SMISMEMBER": "SISMEMBER",
+    **dict.fromkeys((b"SINTER", b"SUNION", b"SDIFF", b"SINTERCARD"), "SMEMBERS"),
+    b"ZMSCORE": "ZSCORE",
+    b"ZREVRANK": "ZREVRANGE",
+    **dict.fromkeys((b"ZRANK", b"ZRANGEBYLEX", b"ZREVRANGEBYLEX", b"ZLEXCOUNT"), "ZRANGE"),
+    b"XREAD": "XRANGE",
+}
+"""For people: `_READINGS` is what is done."""
