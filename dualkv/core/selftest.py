@@ -153,6 +153,8 @@ class SelfTestResult:
 
     findings: tuple[Finding, ...]
     seconds: float
+    obstacle: str = ""
+    """Why it could not be made at all: then nothing has failed. Empty if it was made."""
 
     @property
     def is_passed(self) -> bool:

@@ -33,7 +33,7 @@ from dualkv.core.selftest import (
     undecided,
     why_not,
 )
-from dualkv.errors import BackendUnavailable, ConnectionLost, ReplyProtocolError
+from dualkv.errors import BackendUnavailable, ConnectionLost, PoolExhausted, ReplyProtocolError
 from dualkv.net.calls import PositionedCall
 from dualkv.net.direct import DirectStore
 from dualkv.net.lane import LaneState
@@ -89,6 +89,7 @@ class SelfTest:
             self._requests[canary.key] = Request(args, command(*args))
         self._is_written = self._is_spread = False
         self._findings: list[Finding] = []
+        self._obstacle = ""
         self._judge = ShadowJudge(
             ProxyMetrics(), self, writer.reread, writer.clock,
             min(writer.config.confirm_after_seconds, _CONFIRM_AFTER_SECONDS),
@@ -113,7 +114,7 @@ class SelfTest:
                 writer.shadow_judge.canaries.pop(canary.key, None)
             self._primary.close()
             self._secondary.close()
-        return SelfTestResult(tuple(self._findings), writer.clock() - began)
+        return SelfTestResult(tuple(self._findings), writer.clock() - began, self._obstacle)
 
     # --- the steps
 
@@ -133,6 +134,7 @@ class SelfTest:
                     why = ""
                 except (_Wrong, BackendUnavailable, ConnectionLost, ReplyProtocolError) as error:
                     why = str(error)
+                    self._obstacle = why if isinstance(error, PoolExhausted) else ""
             self._find(step, why)
             if why:
                 return

@@ -43,6 +43,10 @@ async def keep_testing(writer: DualWriter) -> None:
         state.waits_for = ""
         completed = progress.completed
         result = await SelfTest(writer).run()
+        if result.obstacle:
+            state.waits_for = result.obstacle
+            await trio.sleep(_RETRY_SECONDS)
+            continue
         if not result.is_passed and (progress.is_running or progress.completed != completed):
             continue  # the canaries were copied
         state.result = result

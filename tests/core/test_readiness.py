@@ -50,6 +50,10 @@ def test_zero_divergences_over_zero_comparisons_is_not_ready() -> None:
             {"is_mirroring": False},
             "Nothing is mirrored in this mode: no other store is being filled.",
         ),
+        (
+            {"selftest_failure": "write: not done within 30 s"},
+            "The self-test failed: write: not done within 30 s.",
+        ),
         ({"is_comparing": False}, "Reads are not compared in this mode: there is no evidence."),
         (
             {"coverage": {b"user:": PrefixCoverage(matched=999), b"": PrefixCoverage(matched=1000)}},

@@ -175,6 +175,16 @@ async def test_it_waits_until_the_other_store_is_there(pair: Pair) -> None:
         assert proxy.metrics.selftest.gauge == -1
 
 
+async def test_it_is_not_made_without_a_connection_to_spare(pair: Pair) -> None:
+    """Clients come first; and that is no failure."""
+    async with running_proxy(
+        pair.primary.address, pair.secondary.address, selftest="auto", secondary_pool_size=1
+    ) as proxy:
+        await wait_until(lambda: "connections are in use" in proxy.metrics.selftest.waits_for)
+
+        assert (proxy.metrics.selftest.gauge, proxy.metrics.selftest.failure) == (-1, "")
+
+
 @pytest.mark.parametrize("more", [{"selftest": "off"}, {"selftest": "auto", "mode": ProxyMode.REDIS_ONLY}])
 async def test_it_is_not_made_where_it_is_not_wanted(pair: Pair, more: dict[str, Any]) -> None:
     """Off, or in a mode that mirrors nothing."""
