@@ -19,6 +19,8 @@ class Phase(enum.StrEnum):
     """It walks the secondary's keys and removes what the primary has not."""
     COPYING = "copying"
     """It walks the primary's keys and copies each."""
+    CHECKING = "checking"
+    """It walks the secondary's once more: a key may have expired on the primary before it was copied."""
 
 
 @attrs.define
@@ -65,6 +67,10 @@ class ResyncProgress:
     def begin_copying(self, now: float) -> None:
         """The secondary has been walked."""
         self.phase, self.db, self.cursor, self.copying_since = Phase.COPYING, 0, b"0", now
+
+    def begin_checking(self) -> None:
+        """The primary has been walked."""
+        self.phase, self.db, self.cursor = Phase.CHECKING, 0, b"0"
 
     def end(self) -> None:
         """It is over."""

@@ -6,7 +6,9 @@ somebody says so. Each key is copied at its own position of the lane, so nothing
 The first walk asks the primary for each key of the secondary, on the lane: a key that is missing there at
 that position is removed at that position. So a key that is created afterwards is created on both stores
 alike, and does not meet what was left of an older one of its name. The second walk copies: ``SCAN`` returns
-every key that is there from its beginning to its end; a key that comes meanwhile comes with its writes.
+every key that is there from its beginning to its end; a key that comes meanwhile comes with its writes. What
+expires on the primary before it is copied would stay there if its expiry had not got there: so the first walk
+is made once more at the end.
 """
 
 from __future__ import annotations
@@ -105,6 +107,7 @@ class Resync:
             dirty.needs_resync = None  # what comes from now on makes the next one necessary
             dirty.functions = True
             self._copier.wake()
+            self._writer.translator.contacts.clear()  # new keys may meet what was left of old ones
             await self._resync(why)
 
     async def _resync(self, why: str) -> None:
@@ -123,12 +126,13 @@ class Resync:
             if progress.run_id != self._run_id():
                 progress.begin_again(self._run_id())
             if progress.phase is Phase.CLEANING:
-                if await self._is_enumerable():
-                    await self._clean_all()
+                await self._clean_all()
                 progress.begin_copying(clock())
-            is_copied = await self._copy_each(keys_in_db)
+            is_copied = progress.phase is Phase.CHECKING or await self._copy_each(keys_in_db)
         if self._stream.doubtful.swaps != swaps:
             self._writer.dirty.require_resync("databases were exchanged during a resync")
+        progress.begin_checking()
+        await self._clean_all()
         seconds = clock() - progress.started_at
         _log.warning(
             "resync has ended",
@@ -198,8 +202,9 @@ class Resync:
         return dialect.has("SCAN") and dialect.is_enumerable
 
     async def _clean_all(self) -> None:
+        """Walk the secondary, where that is possible, until it has been done without trouble."""
         progress = self.progress
-        while True:
+        while await self._is_enumerable():
             try:
                 await self._clean()
                 return

@@ -150,7 +150,7 @@ class DualWriter:
         self.metrics.findings.pending_confirmations = lambda: len(self.shadow_judge.confirming)
         self.time = PrimaryTime((time.time() - clock()) * 1000)
         self.translator = Translator(self.time, config.secondary_timeout_seconds, self._is_uncertain)
-        self.translator.contacts = FirstContacts(lambda: self.metrics.resync.completed > 0)
+        self.translator.contacts = FirstContacts(self._is_seeded)
         self.primary_dialect = learn(_SAYS_NOTHING)
         """What the primary understands; as told by the newest connection."""
         self.primary_identity: Identity | None = None
@@ -349,6 +349,11 @@ class DualWriter:
                 work()
 
         self.lane.submit_barrier(try_again)
+
+    def _is_seeded(self) -> bool:
+        """Whether the other store has been given all keys."""
+        resync = self.metrics.resync
+        return resync.completed > 0 and not resync.is_running and self.dirty.needs_resync is None
 
     def _is_uncertain(self, keys: Iterable[Key]) -> bool:
         """Whether what one of *keys* holds on the secondary may not be what it held on the primary."""

@@ -28,6 +28,8 @@ def test_resync_begins_with_the_first_key_and_ends() -> None:
         progress.keys_done, progress.keys_removed, progress.db, progress.cursor = 7, 1, 3, b"99"
         progress.begin_copying(12.0)
         assert (progress.phase, progress.db, progress.cursor) == (Phase.COPYING, 0, b"0")
+        progress.begin_checking()
+        assert (progress.phase, progress.is_running) == (Phase.CHECKING, True)
         progress.end()
 
     assert (progress.is_running, progress.completed) == (False, 2)

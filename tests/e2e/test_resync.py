@@ -237,3 +237,21 @@ async def test_key_that_is_created_meanwhile_does_not_meet_what_was_left_of_an_o
         await proxy.wait_resynced(2)
 
     assert unequal(pair, (0,)) == []
+
+
+async def test_key_that_expires_before_it_is_copied_does_not_stay(pair: Pair) -> None:
+    """The secondary has it without expiry; on the primary it is gone before the resync comes to it."""
+    async with (
+        running_proxy(
+            pair.primary.address, pair.secondary.address, ProxyMode.DUAL_WRITE, repair_rate=10_000
+        ) as proxy,
+        connect(proxy.port) as client,
+        connect(pair.primary.port) as on_primary,
+    ):
+        await client.pipeline([("SET", f"k{number}", number) for number in range(10_000)])
+        await proxy.wait_drained()
+        await on_primary.pipeline([("PEXPIRE", f"k{number}", 300) for number in range(3000)])
+        proxy.server.writer.resync.request("lost expiry")  # type: ignore[union-attr]
+        await proxy.wait_resynced(1)
+
+    assert unequal(pair, (0,)) == []
