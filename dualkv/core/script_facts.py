@@ -24,6 +24,8 @@ class ScriptFacts:
     writes: bool = True
     may_set_expiry: bool = True
     """A key may expire afterwards that did not before."""
+    calls: frozenset[str] = frozenset()
+    """The commands that it calls by names in the text; of a repeatable script, all."""
 
 
 OPAQUE: Final = ScriptFacts(is_repeatable=False, names_its_keys=False)
@@ -43,6 +45,7 @@ _UNREPEATABLE: Final = re.compile(
 that the text does not tell."""
 
 _CALL: Final = re.compile(rb"\b(?:redis|server)\s{0,8}\.\s{0,8}p?call\s{0,8}\(\s{0,8}")
+_CALLED: Final = re.compile(rb"""call\s{0,8}\(\s{0,8}['"](\w+)['"]""")
 _PLAIN_CALL: Final = re.compile(
     rb"""['"]\w+['"]\s{0,8},\s{0,8}(?:KEYS\s{0,8}\[\s{0,8}(?:\d+|\w+)\s{0,8}\]|(\w+))\s{0,8}([,)])"""
 )
@@ -86,6 +89,7 @@ def facts_of(body: bytes) -> ScriptFacts:
         names_its_keys=is_short and _names_its_keys(body),
         writes=b"no-writes" not in header,
         may_set_expiry=not is_repeatable or bool(_SETS_EXPIRY.search(body)),
+        calls=frozenset(name.decode().upper() for name in _CALLED.findall(body)) if is_short else frozenset(),
     )
 
 

@@ -369,7 +369,7 @@ class Translator:
         if not facts.writes:
             return Effects()
         keys = keys_of(plan.spec, args) or ()
-        if facts.is_repeatable:
+        if facts.is_repeatable and (self._dialect is None or self._dialect.runs(facts.calls)):
             return Effects((Command(args, frame if frame[:1] in (b":", b"+") else None),))
         commands = () if facts.names_its_keys else (Command(args),)
         return Effects(commands, tuple((None, key) for key in keys))

@@ -266,3 +266,24 @@ def test_the_class_of_a_command_is_what_its_first_example_shows() -> None:
 
     assert HOLDINGS.keys() - shown.keys() == UNTRIED
     assert {name: held for name, held in shown.items() if HOLDINGS[name].held is not held} == {}
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("redis.call('SET',KEYS[1],ARGV[1])", "as it is"),
+        ("redis.call('APPEND',KEYS[1],ARGV[1])", "copy k"),
+        ("redis.call('ZINCRBY',KEYS[1],1,ARGV[1])", "copy k"),
+        ("redis.call('SPOP',KEYS[1])", "copy k"),
+    ],
+)
+def test_a_script_is_replayed_if_the_store_can_run_it(body: str, expected: str) -> None:
+    """If it calls what there is not, or not in scripts, its keys are copied, without a try."""
+    translator = Translator(PrimaryTime(0.0), lag_seconds=1)
+    translator.speak(ELASTICKV)
+    plan, request = planned("EVAL", body, 1, "k", "v")
+
+    asked = translator.ask(plan, request.args, 0, NOW)
+    item, copies = translator.translate(plan, request, OK, NOW, Context(), asked, [NO_EXPIRY])
+
+    assert (item is not None, copies) == ((True, ()) if expected == "as it is" else (False, ((0, b"k"),)))

@@ -195,3 +195,16 @@ def test_unknown_script_is_taken_for_the_worst() -> None:
 def test_no_text_is_too_strange(body: bytes) -> None:
     """Bodies are bytes: looking at them raises nothing."""
     assert isinstance(facts_of(body), ScriptFacts)
+
+
+@pytest.mark.parametrize(
+    ("body", "calls"),
+    [
+        ("return redis.call('SET', KEYS[1], ARGV[1])", {"SET"}),
+        ("local rcall = redis.call\nrcall( 'hset', 'k', 1, 2)\nredis.pcall(\"GET\", 'k')", {"HSET", "GET"}),
+        ("return 1", set()),
+    ],
+)  # fmt: skip
+def test_commands_that_a_script_calls_are_seen(body: str, calls: set[str]) -> None:
+    """By whatever name ``redis.call`` goes."""
+    assert facts_of(body.encode()).calls == calls

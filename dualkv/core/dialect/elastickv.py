@@ -12,13 +12,16 @@ from typing import Final
 from dualkv.core.dialect.scripts import OWN_COMMANDS
 from dualkv.core.effects.model import NOTHING, Command, Effects
 
-__all__ = ["FORMS", "NOT_HELD", "SCRIPTED", "Form", "geo_score"]
+__all__ = ["FORMS", "NOT_HELD", "NOT_IN_SCRIPTS", "SCRIPTED", "Form", "geo_score"]
 
 Form = Callable[[Command], Effects | None]
 """What to say instead of a command; None: it stays as it is."""
 
 SCRIPTED: Final = OWN_COMMANDS | {"PEXPIREAT", "SET PXAT", "SET KEEPTTL", "XTRIM MINID"}
 """What can be done there without such a command or option: `dualkv.core.dialect.speaking` says how."""
+
+NOT_IN_SCRIPTS: Final = frozenset({"EXPIRE", "TTL", "ZINCRBY", "PFADD", "PFCOUNT", "PUBLISH"})
+"""What scripts there cannot call, beside scripts."""
 
 NOT_HELD: Final = frozenset({"PFMERGE", "SWAPDB", "SPUBLISH"})
 """What cannot be brought there in any way, beside what every store lacks that has not the commands for it."""

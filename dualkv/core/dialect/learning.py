@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from dualkv.commands.table import COMMANDS
-from dualkv.core.dialect.elastickv import SCRIPTED
+from dualkv.core.dialect.elastickv import NOT_IN_SCRIPTS, SCRIPTED
 from dualkv.core.dialect.model import ELASTICKV, Dialect
 from dualkv.core.dialect.payloads import rdb_version_of
 from dualkv.core.effects.model import Args
@@ -64,6 +64,7 @@ def learn(replies: Sequence[bytes]) -> Dialect:
         is_enumerable=product != ELASTICKV,
         has_databases=_has_databases(product, commands),
         holds_hll=product != ELASTICKV,
+        not_in_scripts=NOT_IN_SCRIPTS if product == ELASTICKV else frozenset(),
         scripted=SCRIPTED if product == ELASTICKV and "EVAL" in commands else frozenset(),
     )
 

@@ -37,6 +37,8 @@ class Dialect:
 
     holds_hll: bool = True
     """Whether a HyperLogLog is a string with its bytes. ElasticKV counts a plain set: none can be copied."""
+    not_in_scripts: frozenset[str] = attrs.field(default=frozenset(), repr=False)
+    """Commands that it has, and clients' scripts have not."""
     scripted: frozenset[str] = attrs.field(default=frozenset(), repr=False)
     """Commands and options that it lacks, and that are said in a script of ours or at the last moment."""
 
@@ -47,3 +49,7 @@ class Dialect:
     def executes(self, name: str) -> bool:
         """Whether effects may hold a command or option: it has it, or it is `scripted`."""
         return self.has(name) or name in self.scripted
+
+    def runs(self, calls: frozenset[str]) -> bool:
+        """Whether a script that calls some commands can be executed there."""
+        return calls <= self.commands and calls.isdisjoint(self.not_in_scripts)
