@@ -42,9 +42,14 @@ async def keep_testing(writer: DualWriter) -> None:
             await trio.sleep(_LOOK_SECONDS)
         state.waits_for = ""
         completed = progress.completed
-        result = await SelfTest(writer).run()
-        if result.obstacle:
-            state.waits_for = result.obstacle
+        try:
+            result = await SelfTest(writer).run()
+            obstacle = result.obstacle
+        except Exception as error:  # noqa: BLE001 - a bug of ours must not end the server
+            writer.report_failure(error)
+            obstacle = "a fault of dualkv, see the log"
+        if obstacle:
+            state.waits_for = obstacle
             await trio.sleep(_RETRY_SECONDS)
             continue
         if not result.is_passed and (progress.is_running or progress.completed != completed):

@@ -199,6 +199,8 @@ class ShadowJudge:
             self._suspect_one(one, kind)
 
     def _suspect_one(self, item: StreamItem, kind: DivergenceKind) -> None:
+        if self.canaries and self._taker_of(item) is not None:
+            return None  # a client has read several keys, of which this one is a canary
         if self.confirming.is_known(item):
             return self.inconclusive(item, "being_confirmed")
         item.suspicion = self.confirming.suspect(item, self._clock())

@@ -149,19 +149,22 @@ async def test_clients_are_compared_meanwhile(pair: Pair) -> None:
 
 async def test_a_client_that_reads_a_canary_raises_no_alarm(pair: Pair) -> None:
     """Whoever walks through all keys may meet one."""
+    stores = (pair.primary.address, pair.secondary.address)
     async with (
-        running_proxy(pair.primary.address, pair.secondary.address, selftest="auto", **QUICK) as proxy,
+        running_proxy(*stores, selftest="auto", fill_gaps=True, **QUICK) as proxy,
         connect(proxy.port) as client,
     ):
         canaries = proxy.server.writer.shadow_judge.canaries
         await wait_until(lambda: bool(canaries))
         keys = list(canaries)
         while proxy.metrics.selftest.gauge == -1:
-            await client.pipeline([("GET", key) for key in keys])
+            await client.pipeline([("GET", key) for key in keys] + [("MGET", "user:1", *keys)])
         await proxy.wait_drained()
+        await wait_until(lambda: proxy.metrics.findings.pending_confirmations() == 0)
 
         assert proxy.metrics.selftest.failure == ""
         assert proxy.metrics.divergences == {}
+        assert proxy.metrics.dirty.marked[DirtyReason.GAP] == 0
 
 
 async def test_it_waits_until_the_other_store_is_there(pair: Pair) -> None:
@@ -342,6 +345,24 @@ async def test_failure_of_a_server_is_told_everywhere(pair: Pair, monkeypatch: p
         assert (status, told["selftest"]["state"]) == (200, "failed")
         assert "migration_gap: came out as match" in told["selftest"]["why"]
         assert any(reason.startswith("The self-test failed: ") for reason in json.loads(judged)["reasons"])
+
+
+async def test_a_bug_in_it_does_not_end_the_server(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients go on; it is reported, and told as what it is."""
+
+    async def fail(*_: object) -> None:
+        await trio.lowlevel.checkpoint()
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(SelfTest, "run", fail)
+    async with (
+        running_proxy(pair.primary.address, pair.secondary.address, selftest="auto") as proxy,
+        connect(proxy.port) as client,
+    ):
+        await wait_until(lambda: "a fault of dualkv" in proxy.metrics.selftest.waits_for)
+
+        assert await client.call("PING") == b"+PONG\r\n"
+        assert proxy.metrics.selftest.gauge == -1
 
 
 # --- on demand
