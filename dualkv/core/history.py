@@ -43,7 +43,7 @@ class WriteHistory:
         return f"<WriteHistory {self._items} items, {self._bytes} bytes>"
 
     def entered(self, items: Sequence[StreamItem], size_bytes: int) -> None:
-        """Take note of items that enter the stream in one step; they are kept as they are."""
+        """Take note of writes that enter the stream in one step; they are kept as they are."""
         self._entered.append((items, size_bytes))
         self._items += len(items)
         self._bytes += size_bytes
@@ -69,7 +69,7 @@ class WriteHistory:
         found: list[tuple[float, HistoryEntry]] = []
         for items, _ in self._entered:
             for item in items:
-                if item.expected is None and _names(item, names):
+                if _names(item, names):
                     found += _entries(item, wanted, item.offered_at, now)
         for at, what, item in self._lost:
             if _names(item, names) and not wanted.isdisjoint(item.keys_by_db() or wanted):

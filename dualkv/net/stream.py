@@ -309,8 +309,8 @@ class SecondaryStream:
             offered = [item for item in offered if self._admit_or_refuse(item)]
             if not offered:
                 return
-        if self.history is not None:
-            self.history.entered(offered, size_bytes(offered))
+        if self.history is not None and (writes := [item for item in offered if item.expected is None]):
+            self.history.entered(writes, size_bytes(writes))
         if len(self._shards) == 1:
             self._shards[0].enter([*offered])
         else:
