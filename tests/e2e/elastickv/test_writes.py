@@ -202,3 +202,33 @@ async def test_hyperloglogs_are_counted_by_their_own_commands(pair: Pair, elasti
             assert store.ask("PTTL", "h") > 0
             assert store.ask("EXISTS", "m") == 0
         assert dict(proxy.server.writer.translator.not_holdable) == {"PFMERGE": 1}
+
+
+async def test_old_keys_are_copied_when_they_are_first_written(pair: Pair, elastickv: Cluster) -> None:
+    """Of each type, big ones in pieces, with their expiry: whole, as they were before dualkv came."""
+    many = range(12_000)
+    with Wire(pair.primary.port) as store:
+        store.call("HSET", "hash", *[word for number in many for word in (number, "v" * 60)])
+        store.call("SADD", "set", *[f"{number}{'m' * 60}" for number in many])
+        store.call("ZADD", "zset", *[word for number in many for word in (number / 8, f"{number}{'m' * 60}")])
+        store.call("RPUSH", "list", *many)
+        store.call("SET", "string", "v" * 2_000_000)
+        for number in range(1200):
+            store.send(("XADD", "stream", f"{number + 1}-1", "f", number))
+        store.receive(1200)
+        for key in ("hash", "set", "list", "stream"):
+            store.call("EXPIRE", key, 1000)
+    async with mirroring(pair, elastickv) as (proxy, client):
+        await send(
+            client, proxy,
+            [
+                ("HSET", "hash", "new", 1), ("SADD", "set", "new"), ("ZADD", "zset", 1, "new"),
+                ("RPUSH", "list", "new"), ("APPEND", "string", "new"),
+                ("XADD", "stream", "9999-1", "f", "new"),
+            ],
+        )  # fmt: skip
+        await proxy.wait_repaired()
+        assert unequal(pair, elastickv) == []
+        assert proxy.metrics.total_ledger().failed == 0
+        assert not proxy.server.writer.translator.not_holdable
+        assert elastickv.harmful == 0
