@@ -14,7 +14,7 @@ import attrs
 from bench.fixed import measure_blocks, subscriber
 from bench.targets import Target
 
-__all__ = ["Case", "Measurement", "measure"]
+__all__ = ["Case", "Measurement", "cpu_seconds", "measure"]
 
 VALUE_BYTES = 64
 
@@ -57,9 +57,9 @@ def measure(target: Target, case: Case) -> Measurement:
 
 
 def _measure_transactions(target: Target, case: Case) -> Measurement:
-    before = _cpu_seconds(target.pid)
+    before = cpu_seconds(target.pid)
     rate, latencies = measure_blocks(target.port, case.clients, case.requests)
-    used = _cpu_seconds(target.pid) - before
+    used = cpu_seconds(target.pid) - before
     latencies.sort()
     return Measurement(
         ops_per_second=rate,
@@ -73,7 +73,7 @@ def _measure_commands(target: Target, case: Case) -> Measurement:
     binary = shutil.which("redis-benchmark")
     if binary is None:
         raise FileNotFoundError("redis-benchmark is not on the PATH (Debian: apt-get install redis-tools)")
-    before = _cpu_seconds(target.pid)
+    before = cpu_seconds(target.pid)
     finished = subprocess.run(
         [
             binary, "-p", str(target.port), "-c", str(case.clients), "-P", str(case.pipeline),
@@ -81,7 +81,7 @@ def _measure_commands(target: Target, case: Case) -> Measurement:
         ],
         capture_output=True, text=True, check=True, timeout=300,
     )  # fmt: skip
-    used = _cpu_seconds(target.pid) - before
+    used = cpu_seconds(target.pid) - before
     row = next(row for row in csv.DictReader(io.StringIO(finished.stdout)) if row["rps"])
     return Measurement(
         ops_per_second=float(row["rps"]),
@@ -110,7 +110,8 @@ def fill_list(target: Target) -> None:
     )  # fmt: skip
 
 
-def _cpu_seconds(pid: int | None) -> float:
+def cpu_seconds(pid: int | None) -> float:
+    """Return the CPU time that a process has used, user and system; 0 for none."""
     if pid is None:
         return 0.0
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -19,7 +19,7 @@ import attrs
 from dualkv.config import ProxyMode
 from dualkv.servers import EmbeddedServer, find_server_binary, free_port
 
-__all__ = ["Target", "start_targets"]
+__all__ = ["Target", "serving", "start_targets"]
 
 
 @attrs.frozen
@@ -88,7 +88,6 @@ def _haproxy(primary: EmbeddedServer) -> Iterator[Target]:
 @contextmanager
 def _dualkv(name: str, primary: EmbeddedServer, secondary: EmbeddedServer) -> Iterator[Target]:
     mode, *variants = name.split("+")
-    port, metrics_port = free_port(), free_port()
     first, second = primary.address, secondary.address
     if "dead" in variants:
         second = f"127.0.0.1:{free_port()}"
@@ -96,14 +95,30 @@ def _dualkv(name: str, primary: EmbeddedServer, secondary: EmbeddedServer) -> It
     if ProxyMode(mode).value.startswith("elastickv"):
         first, second = second, first
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
-        command = [
-            sys.executable, "-m", "dualkv", "serve", "--mode", mode, "--log-level", "error",
-            "--listen", f"127.0.0.1:{port}", "--metrics", f"127.0.0.1:{metrics_port}",
-            "--primary", first, "--secondary", second,
-            *(["--journal-dir", directory] if "journal" in variants else []),
-        ]  # fmt: skip
-        with _process(command, port) as pid:
-            yield Target(name, port, pid, metrics_port)
+        flags = ["--journal-dir", directory] if "journal" in variants else []
+        with serving(name, mode, first, second, *flags) as target:
+            yield target
+
+
+@contextmanager
+def serving(name: str, mode: str, primary: str, secondary: str, *flags: str) -> Iterator[Target]:
+    """Run ``dualkv serve`` for the block.
+
+    Args:
+        name: What the target is called.
+        mode: Of dualkv.
+        primary: The address of the store that is called so in its settings.
+        secondary: The other's.
+        flags: More options.
+    """
+    port, metrics_port = free_port(), free_port()
+    command = [
+        sys.executable, "-m", "dualkv", "serve", "--mode", mode, "--log-level", "error",
+        "--listen", f"127.0.0.1:{port}", "--metrics", f"127.0.0.1:{metrics_port}",
+        "--primary", primary, "--secondary", secondary, *flags,
+    ]  # fmt: skip
+    with _process(command, port) as pid:
+        yield Target(name, port, pid, metrics_port)
 
 
 @contextmanager
