@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-import attrs
 import trio
 
 from dualkv.core.backoff import Backoff
@@ -19,6 +18,7 @@ from dualkv.core.context import Context
 from dualkv.core.identity import INTRODUCTION, is_clear
 from dualkv.core.ledger import DropReason, Queue
 from dualkv.core.mirror import StreamItem
+from dualkv.core.rendezvous import Entry, Look, Rendezvous, item_of
 from dualkv.errors import BackendUnavailable, ConnectionLost, ReplyProtocolError
 from dualkv.net.connection import Connection
 from dualkv.net.exchange import Exchange
@@ -28,7 +28,7 @@ from dualkv.resp.replies import is_error
 if TYPE_CHECKING:
     from dualkv.net.stream import SecondaryStream
 
-__all__ = ["Entry", "Rendezvous", "Shard"]
+__all__ = ["Shard"]
 
 _MAX_BATCH_ITEMS: Final = 1024
 _MAX_BATCH_BYTES: Final = 256 * 1024
@@ -44,39 +44,33 @@ _INTRODUCTION: Final = tuple(map(pack, INTRODUCTION))
 _log = logging.getLogger("dualkv.stream")
 
 
-@attrs.define(eq=False)
-class Rendezvous:
-    """One item in several shards; the shard that arrives last applies it."""
-
-    item: StreamItem
-    missing: int
-    """Shards that have not arrived."""
-    is_over: trio.Event = attrs.field(factory=trio.Event)
-
-
-Entry = StreamItem | Rendezvous
-
-
 class Shard:
     """Its part of the queue, its connection, its task.
 
     Args:
         stream: Whose part it is; keeps the books.
-        capacity: Items that may wait in all shards together. The books keep that; the channel only needs
-            room for it, since each of its elements holds at least one.
+        number: Its place among the shards.
     """
 
-    def __init__(self, stream: SecondaryStream, capacity: int) -> None:
+    def __init__(self, stream: SecondaryStream, number: int) -> None:
         self._stream = stream
-        self._send, self._receive = trio.open_memory_channel[list[Entry]](capacity)
-        self._entered: deque[float] = deque()
-        """When the first entry of each list in the channel was offered."""
+        self._number = number
+        self._arrived: deque[list[Entry]] = deque()
+        """What the task has not seen yet. The books keep it within bounds."""
         self._waiting: deque[Entry] = deque()
+        self._is_stuck = False
+        """Whether all that waits has to wait for other shards."""
+        self._sleeper: trio.Event | None = None
+        """Wakes the task, while it sleeps."""
         self._must_coalesce = False
-        self._is_at_end = False
+        self._is_closed = False
         self._connection: Connection | None = None
         self._exchange: Exchange | None = None
         """What is said on the connection; there is one whenever there is a connection."""
+        self._unknown: StreamItem | None = None
+        """The next one, if it is not known whether the secondary has its database."""
+        self._taken: list[Rendezvous] = []
+        """What is in the batch for other shards, too."""
         self._last_exchange = 0.0
         self._backoff = Backoff()
         self._has_failed = False  # since the last batch that was answered
@@ -87,9 +81,14 @@ class Shard:
 
     def enter(self, entries: list[Entry]) -> None:
         """Put entries behind all earlier ones. The list becomes the shard's."""
-        head = entries[0]
-        self._entered.append(head.item.offered_at if isinstance(head, Rendezvous) else head.offered_at)
-        self._send.send_nowait(entries)
+        self._arrived.append(entries)
+        self.wake()
+
+    def wake(self) -> None:
+        """Something that waited for other shards may go out now, or there is something new."""
+        self._is_stuck = False
+        if self._sleeper is not None:
+            self._sleeper.set()
 
     def coalesce(self) -> None:
         """Leave the writes that wait to copies of their keys, as soon as the task gets to it."""
@@ -112,15 +111,15 @@ class Shard:
 
     def close_entrance(self) -> None:
         """Nothing more will be offered."""
-        self._send.close()
+        self._is_closed = True
+        self.wake()
 
     @property
     def oldest_offer(self) -> float | None:
         """When the first entry that waits was offered, if one does."""
         if self._waiting:
-            head = self._waiting[0]
-            return head.item.offered_at if isinstance(head, Rendezvous) else head.offered_at
-        return self._entered[0] if self._entered else None
+            return item_of(self._waiting[0]).offered_at
+        return item_of(self._arrived[0][0]).offered_at if self._arrived else None
 
     @property
     def is_connected(self) -> bool:
@@ -161,13 +160,12 @@ class Shard:
         if self._was_idle() and self._connection.is_stale():
             self._disconnect(lost=True)
             return None
-        if self._waiting:
-            head = self._waiting[0]
-            if not await self._look_for_db(head.item if isinstance(head, Rendezvous) else head):
+        if (item := self._unknown) is not None:
+            self._unknown = None
+            if not await self._look_for_db(item):
                 return None
-            if isinstance(head, Rendezvous):
-                return await self._meet(head)
         await self._send_next()
+        return None
 
     async def _send_next(self) -> None:
         """Send the next batch, if there is one."""
@@ -186,39 +184,26 @@ class Shard:
         return self._stream.clock() - self._last_exchange > _IDLE_SECONDS
 
     def _is_finished(self) -> bool:
-        if not self._waiting:
-            self._receive_all()
-        return self._is_at_end and not self._waiting
+        self._receive_all()
+        return self._is_closed and not self._waiting
 
     def _receive_all(self) -> None:
-        while True:
-            try:
-                self._take(self._receive.receive_nowait())
-            except trio.WouldBlock:
-                return
-            except trio.EndOfChannel:
-                self._is_at_end = True
-                return
-
-    def _take(self, entries: list[Entry]) -> None:
-        """Put what came out of the channel behind what waits. Only the task may: lists must not overtake."""
-        self._entered.popleft()
-        self._waiting += entries
+        while self._arrived:
+            self._waiting += self._arrived.popleft()
 
     async def _wait_for_entries(self) -> None:
-        """Return when something waits, the entrance is closed, or it is time to look at the connection."""
+        """Return when something can go out, the entrance is closed, or to look at the connection."""
         self._receive_all()
-        if self._waiting or self._is_at_end:
+        is_empty = not self._waiting
+        if not (is_empty or self._is_stuck) or (is_empty and self._is_closed):
             return
-        with trio.move_on_after(_IDLE_CHECK_SECONDS):  # noqa: ASYNC912 - receive() waits
-            try:
-                self._take(await self._receive.receive())
-            except trio.EndOfChannel:
-                self._is_at_end = True
-                return
-        if self._waiting:
+        self._sleeper = trio.Event()
+        with trio.move_on_after(_IDLE_CHECK_SECONDS):
+            await self._sleeper.wait()
+        self._sleeper = None
+        if is_empty and self._arrived:
             await trio.sleep(_LINGER_SECONDS)
-            self._receive_all()
+        self._receive_all()
 
     async def _pause(self) -> None:
         """Wait a little after a failure; do not begin to wait once the stream is closing."""
@@ -286,19 +271,24 @@ class Shard:
     def _next_batch(
         self, most: int = _MAX_BATCH_ITEMS, most_bytes: int = _MAX_BATCH_BYTES
     ) -> list[StreamItem]:
-        """Take what goes out next, up to a rendezvous; drop what is too old."""
+        """Take what goes out next: all but what has to wait for other shards. Drop what is too old."""
         stream, waiting, exchange = self._stream, self._waiting, self._exchange
         assert exchange is not None
         now = stream.clock()
         young = now - stream.shortest_timeout_seconds  # what was offered later needs no closer look
         batch: list[StreamItem] = []
-        reads_left = stream.most_reads
+        look: Look | None = None  # only once that matters
         usable: Context | None = None  # the last item's: mostly the next one's too
         size = 0
         while waiting and len(batch) < most:
-            item = waiting[0]
-            if isinstance(item, Rendezvous):
-                break
+            entry = waiting[0]
+            if look is not None or isinstance(entry, Rendezvous):
+                look = look or Look(self._number, batch, is_alone=not stream.fuses)
+                if (found := look.find(waiting)) is None:
+                    break
+                entry = found
+            item = entry.item if isinstance(entry, Rendezvous) else entry
+            is_taken = False
             if item.offered_at < young and self._is_expired(item, now):
                 stream.drop(item, DropReason.EXPIRED)
             elif item.expected is not None and stream.sheds(item, now):
@@ -306,6 +296,7 @@ class Shard:
             elif (stream.dirty or stream.doubtful.mending) and stream.defers(item):
                 pass
             elif item.context is not usable and not exchange.is_known(item):
+                self._unknown = item
                 break
             elif item.context is not usable and (refusal := exchange.refusal(item)) is not None:
                 stream.drop(item, refusal)
@@ -314,58 +305,47 @@ class Shard:
                 size += len(item.request.raw)
                 if size > most_bytes and batch:
                     break
-                if item.expected is not None:
-                    if not reads_left:
-                        break
-                    reads_left -= 1
+                is_taken = True
                 batch.append(item)
                 if item.mends:
                     stream.passed(item)
             waiting.popleft()
+            if isinstance(entry, Rendezvous):
+                self._meet(entry, look if is_taken else None)
+        if look is not None:
+            look.put_back(waiting)
+        self._is_stuck = bool(waiting) and not batch and self._unknown is None and look is not None
         return batch
+
+    def _meet(self, rendezvous: Rendezvous, look: Look | None) -> None:
+        """Take note that a rendezvous goes out with what *look* has found; None: it is not sent at all."""
+        if look is None:
+            self._stream.met(rendezvous)
+        else:
+            look.take(rendezvous)
+            self._taken.append(rendezvous)
 
     def _drop_expired(self) -> None:
         """Drop all that is too old, wherever it stands: a patient item may stand before an impatient one."""
         now = self._stream.clock()
         kept: deque[Entry] = deque()
         for entry in self._waiting:
-            if self._is_expired(entry.item if isinstance(entry, Rendezvous) else entry, now):
+            if self._is_expired(item_of(entry), now):
                 self._drop(entry, DropReason.EXPIRED)
             else:
                 kept.append(entry)
         self._waiting = kept
 
     def _drop(self, entry: Entry, reason: DropReason) -> None:
-        """Drop what waits; a rendezvous once, for all its shards."""
+        """Drop what waits; a rendezvous once, for all its shards, unless one of them is sending it."""
         if isinstance(entry, StreamItem):
             self._stream.drop(entry, reason)
-        elif not entry.is_over.is_set():
-            entry.is_over.set()
+        elif not (entry.is_taken or entry.is_over):
             self._stream.drop(entry.item, reason)
+            self._stream.met(entry)
 
     def _is_expired(self, item: StreamItem, now: float) -> bool:
         return now - item.offered_at > self._stream.timeouts_seconds[item.queue]
-
-    async def _meet(self, rendezvous: Rendezvous) -> None:
-        """Wait for the other shards; who comes last applies the item."""
-        rendezvous.missing -= 1
-        if rendezvous.missing or rendezvous.is_over.is_set():
-            await rendezvous.is_over.wait()
-            self._waiting.popleft()
-            return
-        self._waiting.popleft()
-        assert self._exchange is not None
-        try:
-            if self._is_expired(rendezvous.item, self._stream.clock()):
-                self._stream.drop(rendezvous.item, DropReason.EXPIRED)
-            elif self._stream.defers(rendezvous.item):
-                pass
-            elif (refusal := self._exchange.refusal(rendezvous.item)) is not None:
-                self._stream.drop(rendezvous.item, refusal)
-            else:
-                await self._send_batch([rendezvous.item])
-        finally:
-            rendezvous.is_over.set()
 
     async def _look_for_db(self, item: StreamItem) -> bool:
         """Find out whether the secondary has an item's database; return whether it could be asked."""
@@ -404,6 +384,8 @@ class Shard:
             _log.warning("lost a batch", extra={"items": len(batch), "why": str(error)})
         finally:
             self.in_flight_since = None
+            while self._taken:
+                stream.met(self._taken.pop())
             if has_slot:
                 stream.script_slots.release()
             if frames is None:
@@ -436,4 +418,3 @@ class Shard:
         for entry in self._waiting:
             self._drop(entry, DropReason.SHUTDOWN)
         self._waiting.clear()
-        self._receive.close()

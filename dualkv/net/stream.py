@@ -41,10 +41,11 @@ from dualkv.core.mirror import (
 )
 from dualkv.core.pacing import Pacing
 from dualkv.core.recent import RecentKeys
+from dualkv.core.rendezvous import Entry, Rendezvous
 from dualkv.core.same_server import Acquaintance
 from dualkv.core.translator import Translator
 from dualkv.net.backend import RedisBackend
-from dualkv.net.shard import Entry, Rendezvous, Shard
+from dualkv.net.shard import Shard
 from dualkv.observe.logs import RateLimit
 from dualkv.observe.metrics import ProxyMetrics, bucket_of
 
@@ -142,8 +143,7 @@ class SecondaryStream:
         self._at_end_of_step = at_end_of_step
         self._commit_is_due = False
         self._offered: list[StreamItem] = []
-        capacity = sum(config.queue_sizes.values())
-        self._shards = [Shard(self, capacity) for _ in range(config.shards)]
+        self._shards = [Shard(self, number) for number in range(config.shards)]
         self._drop_log = RateLimit(_DROP_LOG_SECONDS, clock)
         self._scope = trio.CancelScope()
         self.unsent_messages = 0
@@ -372,12 +372,18 @@ class SecondaryStream:
         entries: list[list[Entry]] = [[] for _ in self._shards]
         for item in items:
             numbers = self._shard_numbers(item.keys())
-            entry = item if len(numbers) == 1 else Rendezvous(item, len(numbers))
+            entry = item if len(numbers) == 1 else Rendezvous(item, numbers)
             for number in numbers:
                 entries[number].append(entry)
         for shard, entering in zip(self._shards, entries, strict=True):
             if entering:
                 shard.enter(entering)
+
+    def met(self, rendezvous: Rendezvous) -> None:
+        """Take note that a rendezvous is over: its shards go on with what touches its keys."""
+        rendezvous.is_over = True
+        for number in rendezvous.shards:
+            self._shards[number].wake()
 
     def _shard_numbers(self, keys: Sequence[bytes] | None) -> Collection[int]:
         count = len(self._shards)
