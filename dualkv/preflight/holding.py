@@ -13,9 +13,11 @@ from typing import Final
 
 from dualkv.commands.table import COMMANDS, find_command
 from dualkv.core.dialect import Dialect, lower
+from dualkv.core.dialect.model import ELASTICKV
+from dualkv.core.dialect.speaking import speak
 from dualkv.core.effects.model import Command, Effects
-from dualkv.preflight.model import ELASTICKV
 from dualkv.preflight.usable import has_option
+from dualkv.resp.encode import pack
 
 __all__ = ["EXAMPLES", "Held", "held_as", "mirrored_commands"]
 
@@ -149,7 +151,7 @@ SETEX: SET k v PXAT 4102444800000
 SETNX: SET k v
 SETRANGE: SETRANGE k 1 v
 SINTERSTORE: SINTERSTORE k a b
-SMOVE: SMOVE a b m
+SMOVE: SREM a m; SADD b m
 SORT STORE: *
 SPOP: SREM k m
 SPUBLISH: SPUBLISH c m
@@ -199,6 +201,8 @@ line that fits is taken.
 """
 
 _COPIED: Final = Effects(copies=((None, b"k"),))
+_EVAL: Final = pack((b"EVAL",))[len(b"*1\r\n") :]
+_NOW_MS: Final = 0
 _SCRIPTS: Final = frozenset({"EVAL", "EVALSHA", "FCALL"})
 
 
@@ -262,16 +266,26 @@ def _held(name: str, option: str, dialect: Dialect) -> Held:
         return Held.COPY
     if any(_is_scripted(command, dialect) for command in lowered.effects.commands):
         return Held.SCRIPT
-    return Held.EXACT if lowered.effects.commands == effects.commands else Held.OTHER_FORM
+    is_same = lowered.effects.commands == effects.commands and _is_in_its_words(effects, dialect)
+    return Held.EXACT if is_same else Held.OTHER_FORM
+
+
+def _is_in_its_words(effects: Effects, dialect: Dialect) -> bool:
+    """Whether a store has the commands and options, and is not sent others at the last moment."""
+    names = [command.args[0].decode() for command in effects.commands]
+    options = [
+        f"{name} {word.decode(errors='replace')}"
+        for name, command in zip(names, effects.commands, strict=True)
+        for word in command.args[1:]
+    ]
+    return dialect.scripted.isdisjoint((*names, *options))
 
 
 def _is_scripted(command: Command, dialect: Dialect) -> bool:
-    name = command.args[0].decode()
-    words = (name, *(f"{name} {word.decode(errors='replace')}" for word in command.args[1:]))
-    return not _scripted(dialect).isdisjoint(words)
+    """Whether a store that lacks a command is sent a script of ours instead.
 
-
-def _scripted(dialect: Dialect) -> frozenset[str]:
-    """Return what a store is told in a script of ours."""
-    names: frozenset[str] = getattr(dialect, "scripted", frozenset())
-    return names
+    What keeps its expiry is no such case: it is asked for, and said with it (`dualkv.core.translator`).
+    """
+    if not dialect.scripted or command.args[0] == b"SET":
+        return False
+    return _EVAL in speak([command.args], _NOW_MS).wire

@@ -14,7 +14,6 @@ from dualkv.core.identity import Identity
 
 __all__ = [
     "BOTH",
-    "ELASTICKV",
     "Facts",
     "Finding",
     "Level",
@@ -26,8 +25,6 @@ __all__ = [
     "warn",
 ]
 
-ELASTICKV = "ElasticKV"
-"""A product that has hazards of its own."""
 BOTH = "both"
 """Where a finding is about the pair."""
 

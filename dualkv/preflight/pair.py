@@ -28,7 +28,9 @@ def _check_same(facts: Facts) -> Iterator[Finding]:
     assert one.identity is not None
     assert other.identity is not None
     objection = objection_to(one.identity, other.identity, one.options, other.options)
-    if objection is not None:
+    if objection is not None and facts.config.allow_same_server:
+        yield warn("two stores", BOTH, f"{objection}.", "It is allowed (allow_same_server).")
+    elif objection is not None:
         yield fail(
             "two stores",
             BOTH,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from dualkv.core.dialect.model import ELASTICKV
 from dualkv.core.printable import text_of
-from dualkv.preflight.model import ELASTICKV, Facts, Finding, Level, StoreFacts
+from dualkv.preflight.model import Facts, Finding, Level, StoreFacts
 from dualkv.preflight.sampling import TTL_CLASSES
 from dualkv.preflight.words import counted
 

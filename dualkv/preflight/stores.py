@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from dualkv.core.dialect import Dialect
+from dualkv.core.dialect.model import ELASTICKV
 from dualkv.preflight.hazards import check_hazards
-from dualkv.preflight.model import ELASTICKV, Finding, StoreFacts, fail, ok, warn
+from dualkv.preflight.model import Finding, StoreFacts, fail, ok, warn
 from dualkv.preflight.words import counted, size, some
 
 __all__ = ["check_store"]

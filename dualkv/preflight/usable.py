@@ -11,8 +11,8 @@ from typing import Final
 
 from dualkv.commands.table import find_command
 from dualkv.core.dialect import Dialect
+from dualkv.core.dialect.model import ELASTICKV
 from dualkv.core.routing import Route, plan_for
-from dualkv.preflight.model import ELASTICKV
 
 __all__ = ["has_option", "is_callable", "refused_options"]
 

@@ -89,6 +89,13 @@ def test_two_databases_of_one_server_are_a_warning() -> None:
     }
 
 
+def test_one_server_is_a_warning_where_it_is_allowed() -> None:
+    """Somebody has said that it does not matter."""
+    known = facts(secondary={"identity": identity("a")}, allow_same_server=True)
+
+    assert levels(known) == {("two stores", "both", "warn")}
+
+
 def test_secrets_are_never_told() -> None:
     """Neither of settings nor of addresses."""
     known = facts(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dualkv.commands.table import COMMANDS
+from dualkv.core.dialect.holding import HOLDINGS
 from dualkv.core.effects import RULES
 from dualkv.core.routing import Route, plan_for
 from dualkv.preflight.holding import EXAMPLES, Held, held_as, mirrored_commands
@@ -45,6 +46,10 @@ def test_a_redis_holds_what_a_redis_of_its_version_does() -> None:
         ("SET", (), Held.EXACT),
         ("UNLINK", (), Held.OTHER_FORM),
         ("SPOP", ("COUNT",), Held.EXACT),
+        ("SET", ("EX",), Held.OTHER_FORM),
+        ("INCR", (), Held.OTHER_FORM),
+        ("APPEND", (), Held.SCRIPT),
+        ("XTRIM", ("MINID",), Held.SCRIPT),
         ("SINTERSTORE", (), Held.COPY),
         ("EVAL", (), Held.COPY),
         ("XREADGROUP", (), Held.LOST),
@@ -60,6 +65,23 @@ def test_elastickv_holds_what_can_be_said_there(
 ) -> None:
     """By form; what mirrors nothing has none."""
     assert held_as(name, options, elastickv()) is form
+
+
+def test_forms_on_elastickv_are_those_of_its_documentation() -> None:
+    """What preflight says of a command is what ``docs/reference/elastickv.md`` says."""
+    same = {
+        Held.EXACT: "exact", Held.OTHER_FORM: "exact", Held.SCRIPT: "script", Held.COPY: "copy",
+        Held.LOST: "lost",
+    }  # fmt: skip
+    forms = {
+        name: held_as(name, () if "" in by_option else by_option, elastickv())
+        for name, by_option in EXAMPLES.items()
+        if name != "GETEX"  # by its options
+    }
+
+    assert {name: same[form] for name, form in forms.items() if form is not None} == {
+        name: HOLDINGS[name].held.value for name in forms
+    }
 
 
 def test_worst_option_decides() -> None:
