@@ -210,7 +210,9 @@ async def test_old_keys_are_copied_when_they_are_first_written(pair: Pair, elast
     with Wire(pair.primary.port) as store:
         store.call("HSET", "hash", *[word for number in many for word in (number, "v" * 60)])
         store.call("SADD", "set", *[f"{number}{'m' * 60}" for number in many])
-        store.call("ZADD", "zset", *[word for number in many for word in (number / 8, f"{number}{'m' * 60}")])
+        store.call(
+            "ZADD", "zset", *[word for number in many for word in (f"{number / 8}", f"{number}{'m' * 60}")]
+        )
         store.call("RPUSH", "list", *many)
         store.call("SET", "string", "v" * 2_000_000)
         for number in range(1200):
