@@ -244,6 +244,7 @@ class ShadowJudge:
             saw_write=bool(history),
             last_write_equal=True if history else None,  # else it was lost, which counts for more
             is_copied=self._facts.is_copied(),
+            has_other_proxies=self._metrics.shadow_inconclusive["written_elsewhere"] > 0,
         )
         self._reports.report(
             item.plan.spec,
