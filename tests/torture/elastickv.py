@@ -124,6 +124,11 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _say(lines: Iterable[str]) -> None:
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
+
+
 async def _main(arguments: argparse.Namespace, seeds: Iterable[int]) -> bool:
     good, count = 0, 0
     for seed in seeds:
@@ -137,8 +142,8 @@ async def _main(arguments: argparse.Namespace, seeds: Iterable[int]) -> bool:
                 rate=arguments.rate,
             )
         good, count = good + result.is_good, count + 1
-        print("\n".join([line(result), *details(result)]), flush=True)
-    print(f"{good} of {count} good")
+        _say([line(result), *details(result)])
+    _say([f"{good} of {count} good"])
     return good == count
 
 
