@@ -290,3 +290,17 @@ def test_release_of_another_name_has_its_name_everywhere() -> None:
     names = {found["metadata"]["name"] for found in documents(render(SETS["all"], name="blue"))}
 
     assert names == {"blue-dualkv", "blue-dualkv-pods"}
+
+
+def test_values_in_the_how_to_are_what_the_chart_takes(tmp_path: Path) -> None:
+    """The example that a reader begins with becomes objects that Kubernetes takes, and right settings."""
+    text = (DEPLOY.parent / "docs" / "how-to" / "kubernetes.md").read_text()
+    (block,) = re.findall(r"```yaml\n# values.yaml\n(.*?)```", text, re.DOTALL)
+    values = package("yaml").safe_load(block)
+
+    objects = by_kind(values)
+    for found in objects.values():
+        if found["kind"] != "ServiceMonitor":
+            package("kubernetes_validate").validate(found, VERSIONS[-1], strict=True)
+    assert config_of(objects, tmp_path).secondary.startswith("rediss://")
+    assert f"so {pod(values)['terminationGracePeriodSeconds']};" in text
