@@ -36,8 +36,11 @@ XADD other 1-1 only one
 XGROUP CREATE x grp 0
 XREADGROUP GROUP grp me COUNT 1 STREAMS x >
 ACL SETUSER someone on >secret ~k* &c* +get
-FUNCTION LOAD "#!lua name=a\nredis.register_function{function_name='f',callback=redis.log,flags={'no-writes'}}"
 """
+
+LIBRARY: Final = (
+    "#!lua name=lib\nredis.register_function{function_name='f',callback=redis.log,flags={'no-writes'}}"
+)
 
 OF_ELASTICKV: Final = r"""
 DEL s none; EXISTS s none; EXPIRE s 100; EXPIRE none 100; PEXPIRE s 100000; TTL s; TTL none; PTTL none
@@ -139,7 +142,7 @@ def requests(lines: str) -> list[Words]:
 
 def prepare(admin: Wire) -> None:
     """Put everything that is asked for in place, anew."""
-    replies = admin.pipeline([*requests(CLEAN), *requests(DATA)])
+    replies = admin.pipeline([*requests(CLEAN), *requests(DATA), ("FUNCTION", "LOAD", LIBRARY)])
     assert not [reply for reply in replies if reply.startswith(b"-")]
     admin.call("AUTH", "someone", "wrong")  # for ACL LOG
 
