@@ -12,9 +12,9 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
+from http.client import HTTPConnection
 from pathlib import Path
-from urllib.error import HTTPError, URLError
-from urllib.request import urlopen
 
 import attrs
 import trio
@@ -24,7 +24,7 @@ from tests.deploy.programs import find_program
 from tests.support.client import connect
 from tests.support.servers import Pair
 
-__all__ = ["DEPLOY", "Counting", "Instance", "haproxy_before", "is_ready", "quiet_port"]
+__all__ = ["DEPLOY", "Counting", "Instance", "fetch", "haproxy_before", "is_ready", "quiet_port"]
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 _PATIENCE_SECONDS = 30
@@ -43,12 +43,26 @@ def quiet_port() -> int:
             return port
 
 
-def is_ready(http_port: int, path: str = "/readyz") -> bool:
-    """Whether *path* of a dualkv's HTTP address says 200."""
+def fetch(port: int, path: str) -> tuple[int, bytes]:
+    """Return status and body of a page of this machine.
+
+    Raises:
+        OSError: Nobody is there.
+    """
+    connection = HTTPConnection("127.0.0.1", port, timeout=5)
     try:
-        with urlopen(f"http://127.0.0.1:{http_port}{path}", timeout=5) as answer:
-            return bool(answer.status == 200)
-    except (HTTPError, URLError, OSError):
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def is_ready(http_port: int) -> bool:
+    """Whether ``/readyz`` of a dualkv says 200."""
+    try:
+        return fetch(http_port, "/readyz")[0] == HTTPStatus.OK
+    except OSError:
         return False
 
 

@@ -1,6 +1,7 @@
 """``dualkv serve`` as a container runs it: the first process of all, on a file system it cannot write to.
 
-`unshare` makes the namespaces. Not here: an image, another user, limits of memory, seccomp.
+`unshare` makes the namespaces, `setpriv` takes the capabilities away, and there is no ``HOME``.
+Not here: an image, another user, limits of memory, seccomp.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ done
 cd /
 ( sleep 0.01 & )
 ( sleep 1.5 & )
-exec env -i PYTHONPATH="$PYTHONPATH" "$@"
+exec setpriv --no-new-privs --inh-caps=-all --bounding-set=-all env -i PYTHONPATH="$PYTHONPATH" "$@"
 """
 """Leaves two orphans behind, which become dualkv's: one ends before it is ready, one later."""
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from urllib.request import urlopen
 
 import trio
 from prometheus_client.parser import text_string_to_metric_families
 
 from dualkv.config.shadow_rules import parse_shadow_rules
 from dualkv.servers import EmbeddedServer
+from tests.deploy.behind import fetch
 from tests.support.client import connect
 from tests.support.proxy import Proxy, running_proxy, wait_until
 from tests.support.servers import Pair
@@ -25,12 +25,8 @@ Samples = dict[str, list[dict[str, str]]]
 
 async def scrape(proxy: Proxy) -> tuple[str, Samples]:
     """Return the page as it came, and its samples; metrics without samples as well."""
-
-    def read() -> str:
-        with urlopen(f"http://127.0.0.1:{proxy.http_port}/metrics", timeout=5) as answer:
-            return str(answer.read().decode())
-
-    text = await trio.to_thread.run_sync(read)
+    _, body = await trio.to_thread.run_sync(fetch, proxy.http_port, "/metrics")
+    text = body.decode()
     samples: Samples = {}
     for family in text_string_to_metric_families(text):
         name = f"{family.name}_total" if family.type == "counter" else family.name
