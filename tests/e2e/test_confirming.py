@@ -223,11 +223,11 @@ async def test_reads_do_not_slow_the_writes_of_a_secondary_that_cannot_answer_th
                 nursery.start_soon(read, number)
         await proxy.wait_drained()
 
-    assert proxy.metrics.shadow_budget.shed > 1000
+    assert proxy.metrics.shadow_budget.shed > 500
     assert proxy.metrics.ledger(Queue.WRITE).dropped.total() == 0
     later = sorted(waits[len(waits) // 2 :])
-    assert later[len(later) // 2] < 0.5
-    assert max(waits) < 5
+    assert later[len(later) // 2] < 1
+    assert max(waits) < 8
 
 
 async def test_shed_shadow_reads_raise_no_alarm(running_pair: Pair) -> None:
