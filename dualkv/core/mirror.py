@@ -30,6 +30,7 @@ __all__ = [
     "in_one_piece",
     "is_about_data",
     "keys_by_db",
+    "leaves_unknown",
     "may_publish",
     "outcomes",
     "size_bytes",
@@ -283,3 +284,15 @@ def write_error_reason(frame: bytes) -> str:
     """Return the class of an error that the secondary answered to a mirrored write."""
     text = frame.lower()
     return next((reason for words, reason in _ERROR_REASONS if words in text), "other")
+
+
+def leaves_unknown(frame: bytes) -> bool:
+    """Return whether an error says that a write may have been executed: the leader went meanwhile."""
+    if frame.startswith((b"-READONLY", b"-NOTLEADER")):
+        return False
+    return write_error_reason(frame[:512]) in _UNKNOWN
+
+
+_UNKNOWN: Final = frozenset(
+    {"deadline_exceeded", "not_leader", "txn_already_finalized", "leader_unreachable"}
+)

@@ -20,7 +20,7 @@ import attrs
 import trio
 
 from dualkv.core.context import Context
-from dualkv.core.copying import Copied, CopyFailed, KeyCopy
+from dualkv.core.copying import Copied, CopyFailed, KeyCopy, asked_together
 from dualkv.core.copying.functions import library_writes
 from dualkv.core.dirty import DirtyReason, Key
 from dualkv.core.ledger import Queue
@@ -28,8 +28,8 @@ from dualkv.core.mirror import commands_item
 from dualkv.errors import ConnectionLost
 from dualkv.net.calls import Call, PositionedCall
 from dualkv.net.lane import LaneState
-from dualkv.resp.encode import command, pack
-from dualkv.resp.replies import elements_of, is_error
+from dualkv.resp.encode import command
+from dualkv.resp.replies import is_error
 
 if TYPE_CHECKING:
     from dualkv.net.stream import SecondaryStream
@@ -58,8 +58,6 @@ _YIELD: Final = 3
 _LONGEST_YIELD_SECONDS: Final = 0.1
 _PIECE_BYTES: Final = 4 * 1024 * 1024
 """Values that are read in one piece, unless a single one is larger."""
-_MULTI: Final = command("MULTI")
-_EXEC: Final = command("EXEC")
 
 
 @attrs.define(eq=False)
@@ -313,29 +311,21 @@ class Copier:
     async def _read(self, db: int, jobs: Sequence[_Job]) -> None:
         """Read what the copies want next, in one piece."""
         await self._writer.wait_free([job.key[1] for job in jobs])
-        wire: list[bytes] = []
-        shapes: list[tuple[int, bool]] = []  # how many reads, and whether in a transaction
-        for job in jobs:
-            reads = job.copy.next_read()
-            in_one = len(reads) > 2
-            wire += [_MULTI, *map(pack, reads), _EXEC] if in_one else map(pack, reads)
-            shapes.append((len(reads), in_one))
+        source = self._writer.primary_dialect
+        asked = [asked_together(job.copy.next_read(), source) for job in jobs]
 
         def take(frames: list[bytes], now: float) -> None:
             position = 0
-            for job, (count, in_one) in zip(jobs, shapes, strict=True):
-                end = position + count + (2 if in_one else 0)
-                replies = frames[position:end]
+            for job, one in zip(jobs, asked, strict=True):
+                end = position + one.reply_count
+                self._on_replies(job, one.replies(frames[position:end]), now)
                 position = end
-                if in_one:
-                    replies = [replies[-1]] * count if is_error(replies[-1]) else elements_of(replies[-1])
-                self._on_replies(job, replies, now)
 
         size = sum(job.size_bytes for job in jobs)
         self._bytes += size
         try:
-            call = PositionedCall(sum(count + (2 if in_one else 0) for count, in_one in shapes), take)
-            self.submit(db, b"".join(wire), call)
+            call = PositionedCall(sum(one.reply_count for one in asked), take)
+            self.submit(db, b"".join(one.wire for one in asked), call)
             await call.wait()
         finally:
             self._bytes -= size

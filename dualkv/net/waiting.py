@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from dualkv.core.context import Context
 from dualkv.core.ledger import Queue
-from dualkv.core.mirror import StreamItem, in_one_piece
+from dualkv.core.mirror import StreamItem, in_one_piece, leaves_unknown
 from dualkv.core.routing import Plan
 from dualkv.core.transaction import Transaction
 from dualkv.core.translator import NOT_ASKED, Asked
@@ -69,7 +69,7 @@ class Timed:
         counters.counts[bucket_of(elapsed)] += 1
         counters.sum_seconds += elapsed
         if is_error(frame):
-            writer.count_error(plan, counters, frame)
+            writer.answered_error(plan, request, counters, frame, self._context)
         elif counters.is_new:
             self._look_at([plan], [request], [frame])
         if writer.stream is None:
@@ -144,9 +144,10 @@ class ClientBatch(Timed):
                 is_due = True
         if is_due:
             self._look_at(plans, requests, frames)
-        for plan, frame in zip(plans, frames, strict=True):
+        for plan, request, frame in zip(plans, requests, frames, strict=False):  # requests may be more
             if frame[0] in _ERROR:
-                self._writer.count_error(plan, by_command[plan.index], frame)
+                counters = by_command[plan.index]
+                self._writer.answered_error(plan, request, counters, frame, self._context)
 
     def _mirror(self, plans: list[Plan], requests: list[Request], frames: list[bytes], now: float) -> None:
         """Put what was executed into the secondary stream."""
@@ -358,6 +359,8 @@ class TransactionBlock(Timed):
         """Book and mirror what EXEC answered; return what the client gets."""
         self._book(self._exec_plan, EXEC_REQUEST, result, now)
         if result[0] not in _ARRAY or is_null(result):
+            if is_error(result) and leaves_unknown(result):
+                self._writer.lost(self._context, self._transaction.queued)
             return result
         writer, queued = self._writer, self._transaction.queued
         stream = writer.stream

@@ -32,7 +32,7 @@ from dualkv.core.first_contact import FirstContacts
 from dualkv.core.history import WriteHistory
 from dualkv.core.identity import INTRODUCTION, Identity, identify
 from dualkv.core.ledger import Queue
-from dualkv.core.mirror import NOT_DATA, PUBLISHING, StreamItem, keys_by_db
+from dualkv.core.mirror import NOT_DATA, PUBLISHING, StreamItem, keys_by_db, leaves_unknown
 from dualkv.core.modes import mode_plan
 from dualkv.core.primary_time import PrimaryTime
 from dualkv.core.recent import RecentKeys
@@ -465,6 +465,14 @@ class DualWriter:
             and (self.shadow_filter.is_trivial or self.shadow_filter.admits(plan, args))
             and self.shadow_budget.admits()
         )
+
+    def answered_error(
+        self, plan: Plan, request: Request, counters: CommandCounters, frame: bytes, context: Context
+    ) -> None:
+        """Count an error reply of the primary; if it tells no outcome, take note of what it answers."""
+        self.count_error(plan, counters, frame)
+        if self.stream is not None and plan.queue is not None and leaves_unknown(frame):
+            self.lost(context, [(plan, request)])
 
     def count_error(self, plan: Plan, counters: CommandCounters, frame: bytes) -> None:
         """Count an error reply of the primary; it may say that another node leads."""

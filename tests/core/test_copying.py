@@ -14,6 +14,7 @@ from dualkv.core.copying import (
     Copied,
     CopyFailed,
     KeyCopy,
+    asked_together,
     can_chunk,
     disturbs,
     dump_reads,
@@ -29,6 +30,7 @@ from dualkv.core.dialect import Dialect, learn
 from dualkv.core.effects.model import Args
 from dualkv.resp import encode
 from dualkv.resp.encode import array, bulk, integer
+from tests.core.elastickv_dialect import ELASTICKV
 
 NOW_MS = 1_000_000
 LATER_MS = 2_000_000
@@ -295,6 +297,23 @@ def test_a_stream_has_its_counters() -> None:
         "XADD k 1-1 f v",
         "XADD k 4-1 f v",
         "XSETID k 5-0 ENTRIESADDED 9 MAXDELETEDID 3-1",
+    ]
+
+
+def test_a_stream_is_told_by_its_entries_where_there_is_no_xinfo() -> None:
+    """ElasticKV has none; the last id is that of the last entry, and of an empty stream nothing is known."""
+    assert words(reads(b"stream", b"k", ELASTICKV)) == ["TYPE k", "PTTL k", "XRANGE k - +"]
+    frame = array([array([bulk("1-1"), flat("f", "v")])])
+    assert written(of_type(b"stream", frame, source=ELASTICKV, target=REDIS_6_2)) == [
+        "DEL k",
+        "XADD k 1-1 f v",
+        "XSETID k 1-1",
+    ]
+    assert written(of_type(b"stream", array([]), source=ELASTICKV, target=REDIS_6_2)) == [
+        "DEL k",
+        "XADD k 0-1  ",
+        "XTRIM k MAXLEN 0",
+        "XSETID k 0-0",
     ]
 
 
@@ -611,3 +630,26 @@ def test_a_store_that_does_not_tell_sizes_is_only_asked_for_types() -> None:
 def test_what_can_be_chunked_has_elements() -> None:
     """Lists have positions, strings are one, streams have an order."""
     assert [kind for kind in KINDS if can_chunk(kind)] == [b"set", b"zset", b"hash"]
+
+
+# --- several reads at one position
+
+
+def test_three_reads_are_a_transaction_and_two_are_not() -> None:
+    """A look at a key needs none."""
+    two, three = [(b"TYPE", b"k")] * 2, [(b"TYPE", b"k")] * 3
+    asked = asked_together(two, REDIS_7_0)
+    assert (asked.reply_count, asked.replies([b"+a\r\n", b"+b\r\n"])) == (2, [b"+a\r\n", b"+b\r\n"])
+    asked = asked_together(three, REDIS_7_0)
+    assert asked.wire.count(b"MULTI") == asked.wire.count(b"EXEC") == 1
+    frames = [b"+OK\r\n", *[b"+QUEUED\r\n"] * 3, b"*3\r\n:1\r\n:2\r\n:3\r\n"]
+    assert list(asked.replies(frames)) == [b":1\r\n", b":2\r\n", b":3\r\n"]
+
+
+def test_elastickv_is_asked_by_a_script() -> None:
+    """Its MULTI takes neither TYPE nor most reads; an error is the answer to each of them."""
+    asked = asked_together([(b"TYPE", b"k")] * 3, ELASTICKV)
+    assert asked.wire.startswith(b"*13\r\n$4\r\nEVAL\r\n")
+    assert b"MULTI" not in asked.wire
+    assert list(asked.replies([b"*3\r\n:1\r\n:2\r\n:3\r\n"])) == [b":1\r\n", b":2\r\n", b":3\r\n"]
+    assert asked.replies([b"-BUSY\r\n"]) == [b"-BUSY\r\n"] * 3

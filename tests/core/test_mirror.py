@@ -18,6 +18,7 @@ from dualkv.core.mirror import (
     error_of,
     in_one_piece,
     is_about_data,
+    leaves_unknown,
     outcomes,
     size_bytes,
     write_error_reason,
@@ -279,6 +280,23 @@ def test_error_of_the_secondary_has_a_class(text: str, reason: str) -> None:
 def test_finished_transaction_is_a_class_of_errors(text: str) -> None:
     """ElasticKV's words for a transaction that is over already have their class."""
     assert write_error_reason(encode.error(f"ERR {text}")) == "txn_already_finalized"
+
+
+@pytest.mark.parametrize(
+    ("text", "is_unknown"),
+    [
+        ("not leader", True),
+        ("rpc error: code = DeadlineExceeded desc = context deadline exceeded", True),
+        ("read tcp 127.0.0.1:1: read: connection reset by peer", True),
+        ("NOTLEADER leader not found", False),
+        ("READONLY You can't write against a read only replica.", False),
+        ("BUSY server overloaded", False),
+        ("ERR wrong number of arguments for 'get' command", False),
+    ],
+)
+def test_some_errors_tell_no_outcome(text: str, is_unknown: bool) -> None:
+    """A leader that goes while it executes a write may have executed it; who never led has not."""
+    assert leaves_unknown(encode.error(text)) is is_unknown
 
 
 @settings(deadline=None)

@@ -194,6 +194,6 @@ KINDS: Final[dict[bytes, _Kind]] = {
     b"set": _Kind(lambda key, _: ((b"SMEMBERS", key),), _set),
     b"zset": _Kind(lambda key, _: ((b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"),), _zset),
     b"hash": _Kind(_hash_reads, _hash),
-    b"stream": _Kind(lambda key, _: (stream_read(key),), _stream),
+    b"stream": _Kind(lambda key, source: (stream_read(key, source),), _stream),
 }
 """By what ``TYPE`` answers. Types of modules are not among them."""

@@ -10,16 +10,19 @@ and XSETID; what those do not let one say directly:
   counted it there.
 - A stream may be empty, with any last id: one entry is added and trimmed.
 
+A store without XINFO tells its entries (XRANGE); the last id is then that of the last one.
+
 When consumers were last seen is not copied: their idle times begin anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Final
 
 from dualkv.core.copying.model import batches, mapping
+from dualkv.core.dialect import Dialect
 from dualkv.core.effects.model import Args, Command
 from dualkv.resp.encode import bulk, integer
 
@@ -30,8 +33,10 @@ Id = tuple[int, int]
 _SMALLEST: Final = (0, 1)
 
 
-def stream_read(key: bytes) -> Args:
-    """Return what to read: everything, in one reply."""
+def stream_read(key: bytes, source: Dialect) -> Args:
+    """Return what to read: everything that *source* tells, in one reply."""
+    if not source.has("XINFO"):
+        return (b"XRANGE", key, b"-", b"+")
     return (b"XINFO", b"STREAM", key, b"FULL", b"COUNT", b"0")
 
 
@@ -42,7 +47,7 @@ def stream_writes(key: bytes, state: Any) -> tuple[list[Command], tuple[str, ...
         key: The key.
         state: The value of the reply to `stream_read`.
     """
-    stream = mapping(state)
+    stream = _of_entries(state) if _are_entries(state) else mapping(state)
     last = _id(stream[b"last-generated-id"])
     entries: dict[Id, list[bytes]] = {_id(name): fields for name, fields in stream[b"entries"]}
     groups = [mapping(group) for group in stream[b"groups"]]
@@ -67,6 +72,17 @@ def stream_writes(key: bytes, state: Any) -> tuple[list[Command], tuple[str, ...
     commands.append(Command((b"XSETID", key, _text(last), *_counters(stream))))
     # An entry behind the last id: XSETID has lowered that. It could only be claimed with a higher last id.
     return commands, ("XCLAIM",) if pending - entries.keys() - missing else ()
+
+
+def _are_entries(state: Any) -> bool:
+    """Whether a value is that of XRANGE: pairs, where XINFO has names."""
+    return isinstance(state, list) and (not state or isinstance(state[0], list))
+
+
+def _of_entries(entries: Sequence[Any]) -> dict[bytes, Any]:
+    """Return what XINFO would tell of a stream with these entries."""
+    last = entries[-1][0] if entries else b"0-0"
+    return {b"last-generated-id": last, b"length": len(entries), b"entries": entries, b"groups": []}
 
 
 def _counters(stream: Mapping[bytes, Any]) -> Args:
