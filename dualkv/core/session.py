@@ -54,6 +54,9 @@ class SessionState:
     client_id: int
     db: int = 0
     protocol: int = 2
+    """The RESP version that it reads."""
+    is_raised: bool = False
+    """The primary does not speak that: what it writes in RESP2 is raised to RESP3."""
     name: bytes = b""
     lib_name: bytes = b""
     lib_version: bytes = b""
@@ -80,7 +83,7 @@ class SessionState:
     @property
     def context(self) -> Context:
         """What its commands depend on."""
-        return context_of(self.protocol, self.db, self.login)
+        return context_of(2 if self.is_raised else self.protocol, self.db, self.login)
 
     @property
     def is_plain(self) -> bool:
@@ -122,15 +125,12 @@ class HelloRequest:
     user: User
 
 
-def parse_hello(
-    state: SessionState, args: Args, spoken: Container[int], users: Users
-) -> HelloRequest | bytes:
+def parse_hello(state: SessionState, args: Args, users: Users) -> HelloRequest | bytes:
     """Return what a ``HELLO`` asks for, or the error reply.
 
     Args:
         state: The client's.
         args: The request.
-        spoken: RESP versions that the primary speaks.
         users: Who may come in.
     """
     protocol = state.protocol
@@ -138,7 +138,7 @@ def parse_hello(
         version = parse_integer(args[1])
         if version is None:
             return encode.error("ERR Protocol version is not an integer or out of range")
-        if version not in spoken:
+        if version not in (2, 3):
             return encode.error("NOPROTO unsupported protocol version")
         protocol = version
     name, user = None, state.user
@@ -172,9 +172,16 @@ def login_of_hello(args: Args) -> tuple[bytes, bytes] | None:
     return None
 
 
-def switch_protocol(state: SessionState, hello: HelloRequest) -> None:
-    """Do what a ``HELLO`` asked for."""
+def switch_protocol(state: SessionState, hello: HelloRequest, spoken: Container[int]) -> None:
+    """Do what a ``HELLO`` asked for.
+
+    Args:
+        state: The client's.
+        hello: What it asked for.
+        spoken: RESP versions that the primary speaks.
+    """
     state.protocol = hello.protocol
+    state.is_raised = hello.protocol not in spoken
     state.user = hello.user
     if hello.name is not None:
         state.name = hello.name
@@ -203,6 +210,7 @@ def parse_select(args: Args) -> int | bytes:
 def reset(state: SessionState, users: Users) -> None:
     """Do what ``RESET`` asks for; the library's name stays, as in Redis."""
     state.protocol = 2
+    state.is_raised = False
     state.db = state.first_db
     state.name = b""
     state.transaction = None

@@ -29,6 +29,7 @@ from dualkv.core.transaction import whole_transaction
 from dualkv.errors import RequestProtocolError
 from dualkv.net.lane import LaneState
 from dualkv.net.operations import ClientOperations
+from dualkv.net.raised import RaisedBatch
 from dualkv.net.special import SpecialCommands
 from dualkv.net.transport import RECEIVE_BYTES, address_of, receive_some, send_some
 from dualkv.net.waiting import AskingBatch, ClientBatch, TransactionBlock
@@ -74,6 +75,8 @@ class ClientSession:
         self._context = self.state.context
         self._is_plain = self.state.is_plain
         """Whether ordinary commands need no second look; `_refresh` keeps this."""
+        self._raises = False
+        """Whether replies of the primary are raised to RESP3; `_refresh` keeps this, too."""
         self._is_mute = False
         self._operation: Callable[[], Awaitable[bytes]] | None = None
         self._held_back: list[Request] = []
@@ -220,6 +223,11 @@ class ClientSession:
                 self.answer(encode.error(str(error)))
         self._wakeup.set()
 
+    def primary_connected(self) -> None:
+        """Take note that the primary may be another one than before, which speaks other versions of RESP."""
+        self.state.is_raised = self.state.protocol not in self._lane.greeting.protocols
+        self._refresh()
+
     # --- executing
 
     def _execute(self, requests: list[Request]) -> int:
@@ -329,6 +337,7 @@ class ClientSession:
     def _refresh(self) -> None:
         """Take note of what a command has changed."""
         self._context = self.state.context
+        self._raises = self.state.is_raised
         self._is_plain = self.state.is_plain and not self._is_mute and self._operation is None
 
     def _limit_now(self) -> int:
@@ -370,6 +379,8 @@ class ClientSession:
             writer.notes.note(context.db, plans, requests)
             if True in [plan.may_ask for plan in plans]:
                 return self._send_asking(requests, plans)
+        if self._raises:
+            return self._send_asking(requests, plans)
         batch = ClientBatch(writer, context, self, requests, plans)
         wire = requests[0].raw if len(requests) == 1 else b"".join([request.raw for request in requests])
         self._outstanding += len(requests)
@@ -380,7 +391,8 @@ class ClientSession:
         """Send commands with what has to be asked directly behind some of them."""
         writer, context = self._writer, self._context
         asked = [writer.ask(plan, request, context) for plan, request in zip(plans, requests, strict=True)]
-        batch = AskingBatch(writer, context, self, requests, plans, asked)
+        kind = RaisedBatch if self._raises else AskingBatch
+        batch = kind(writer, context, self, requests, plans, asked)
         pieces: list[bytes] = []
         for request, one in zip(requests, asked, strict=True):
             pieces.append(request.raw)

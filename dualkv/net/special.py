@@ -6,11 +6,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from dualkv.commands.table import UNKNOWN
 from dualkv.core.answers import answer
 from dualkv.core.auth import User, Users
 from dualkv.core.clients import describe, parse_kill, parse_list, parse_unblock, text_reply
+from dualkv.core.raising import raised, raised_hello
 from dualkv.core.routing import Plan, Route, plan_of
 from dualkv.core.session import (
+    HelloRequest,
     Replies,
     SessionState,
     hello_reply,
@@ -152,7 +155,14 @@ class SpecialCommands:
         return True
 
     def _block(self, request: Request, plan: Plan) -> bool:
-        return self._begin(partial(self._operations.block, plan, request))
+        return self._begin(partial(self._block_and_raise, plan, request))
+
+    async def _block_and_raise(self, plan: Plan, request: Request) -> bytes:
+        is_raised = self._state.is_raised
+        reply = await self._operations.block(plan, request)
+        # The primary may have become another one meanwhile. What is RESP3 already stays as it is.
+        is_raised = is_raised or self._state.is_raised
+        return raised(plan.spec, request.args, reply) if is_raised else reply
 
     def _call_beside_lane(self, request: Request, _: Plan) -> bool:
         return self._begin(partial(self._operations.call_beside_lane, request))
@@ -199,25 +209,29 @@ class SpecialCommands:
     async def _log_in_and_hello(self, args: tuple[bytes, ...], name: bytes, password: bytes) -> bytes:
         # First all that can be wrong without the primary: nothing changes if anything is.
         known = Users([User(name)])
-        hello = parse_hello(self._state, args, self._lane.greeting.protocols, known)
+        hello = parse_hello(self._state, args, known)
         if isinstance(hello, bytes):
             return hello
         reply = await self._operations.log_in(name, password, command("AUTH", name, password))
         if is_error(reply):
             return reply
-        switch_protocol(self._state, hello)
-        return hello_reply(self._state, self._lane.greeting.hello.get(hello.protocol, {}))
+        return self._greet(hello)
+
+    def _greet(self, hello: HelloRequest) -> bytes:
+        greeting = self._lane.greeting
+        switch_protocol(self._state, hello, greeting.protocols)
+        if self._state.is_raised:
+            return hello_reply(self._state, raised_hello(greeting.hello.get(2, {})))
+        return hello_reply(self._state, greeting.hello.get(hello.protocol, {}))
 
     def _hello_as(self, users: Users, args: tuple[bytes, ...]) -> bool:
-        greeting = self._lane.greeting
-        hello = parse_hello(self._state, args, greeting.protocols, users)
+        hello = parse_hello(self._state, args, users)
         if isinstance(hello, bytes):
             if hello == encode.WRONGPASS:
                 return self._begin(partial(self._operations.refuse_password, hello))
             return self._answer(hello)
-        switch_protocol(self._state, hello)
         self._operations.accept_password()
-        return self._answer(hello_reply(self._state, greeting.hello.get(hello.protocol, {})))
+        return self._answer(self._greet(hello))
 
     def _auth(self, args: tuple[bytes, ...]) -> bool:
         users = self._writer.users
@@ -293,9 +307,7 @@ class SpecialCommands:
             if self._session.has_outstanding:
                 return False
             state.transaction = None
-            return self._begin(
-                partial(operations.execute, plan, transaction, partial(self._finish, transaction))
-            )
+            return self._begin(partial(operations.execute, plan, transaction, self._finishing(transaction)))
         state.transaction = None
         return self._execute_on_lane(plan, transaction)
 
@@ -303,7 +315,8 @@ class SpecialCommands:
         """Execute a transaction that came in one piece, with nothing unusual about it."""
         writer, context = self._writer, self._state.context
         asked = writer.ask_transaction(transaction.queued, context)
-        block = TransactionBlock(writer, context, self._session, _EXEC_PLAN, transaction, asked=asked)
+        finish = self._finishing(transaction) if self._state.is_raised else None
+        block = TransactionBlock(writer, context, self._session, _EXEC_PLAN, transaction, 0, finish, asked)
         block.head = encode.OK + encode.QUEUED * len(transaction.queued)
         block.wire = wire
         self._session.submit(b"".join([wire, *asked.wires]) if asked.wires else wire, block)
@@ -314,16 +327,22 @@ class SpecialCommands:
         if self._lane.state is not LaneState.UP:
             return self._answer(encode.PRIMARY_UNREACHABLE)
         finish = None
-        if self._writer.subscriptions:
-            finish = partial(self._finish, transaction)
+        if self._writer.subscriptions or self._state.is_raised:
+            finish = self._finishing(transaction)
         context = self._state.context
         asked = self._writer.ask_transaction(transaction.queued, context)
         block = TransactionBlock(self._writer, context, self._session, plan, transaction, 0, finish, asked)
         self._session.submit(b"".join([transaction.wire(), *asked.wires]), block)
         return True
 
-    def _finish(self, transaction: Transaction, results: list[bytes]) -> list[bytes]:
+    def _finishing(self, transaction: Transaction) -> Callable[[list[bytes]], list[bytes]]:
+        """Return what makes the client's results of the primary's."""
+        return partial(self._finish, transaction, self._state.is_raised)
+
+    def _finish(self, transaction: Transaction, is_raised: bool, results: list[bytes]) -> list[bytes]:
         """Execute what of a transaction is ours, and put its answers in place."""
+        if len(results) != len(transaction.queued):  # ElasticKV leaves out what it did not queue
+            return [raised(UNKNOWN, (), told) for told in results] if is_raised else results
         finished = []
         for (plan, request), told in zip(transaction.queued, results, strict=True):
             result = told
@@ -336,6 +355,8 @@ class SpecialCommands:
                 self._state.db = db
             elif plan.route is Route.RECEIVERS:
                 result = self._corrected(plan, request, told)
+            elif is_raised:
+                result = raised(plan.spec, request.args, told)
             finished.append(result)
         return finished
 

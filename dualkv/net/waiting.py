@@ -251,12 +251,22 @@ class AskingBatch(ClientBatch):
         del arrived[:position]
         if not replies:
             return
-        done = slice(first, self._done)
-        self._count(self._plans[done], self._requests[done], replies, now - self._sent_at)
+        plans, requests = self._plans[first : self._done], self._requests[first : self._done]
+        self._count(plans, requests, replies, now - self._sent_at)
+        replies = self._as_client_reads(plans, requests, replies)
         count = len(replies)
         if self._done == len(self._plans) and self.trailer:
             replies.append(self.trailer)
         self._receiver.replied(count, b"".join(replies))
+
+    def _as_client_reads(
+        self,
+        plans: list[Plan],  # noqa: ARG002 - others need them
+        requests: list[Request],  # noqa: ARG002
+        replies: list[bytes],
+    ) -> list[bytes]:
+        """Return replies in the client's version of RESP: as they are."""
+        return replies
 
     def on_lost(self) -> None:
         """Tell the client that the outcome of each missing command is unknown."""

@@ -325,6 +325,8 @@ class DualWriter:
         self.vocabulary.forget()
         self.translator.expiry.clear()
         self.time.forget()
+        for client in self.clients.values():
+            client.primary_connected()
         if self.stream is None:
             return
         self.primary_dialect = learn(replies[: len(LEARNING)])

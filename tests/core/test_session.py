@@ -42,8 +42,8 @@ def reply_to(state: SessionState, *args: Word) -> bytes:
 
 
 def hello(state: SessionState, *args: Word) -> HelloRequest | bytes:
-    """Return what HELLO with *args* asks for, or the error, where the primary speaks both versions."""
-    return parse_hello(state, ask("HELLO", *args).args, BOTH_VERSIONS, USERS)
+    """Return what HELLO with *args* asks for, or the error."""
+    return parse_hello(state, ask("HELLO", *args).args, USERS)
 
 
 # --- every answer --------------------------------------------------------------------------------------
@@ -259,11 +259,22 @@ def test_hello_without_a_version_keeps_it(protocol: int) -> None:
     )
 
 
-def test_version_that_the_primary_does_not_speak_is_refused() -> None:
-    """A primary without RESP3 makes dualkv one without RESP3, and clients fall back."""
-    reply = parse_hello(SessionState(client_id=1), ask("HELLO", 3).args, (2,), USERS)
+@pytest.mark.parametrize(("spoken", "is_raised"), [((2,), True), ((2, 3), False)])
+def test_version_that_the_primary_does_not_speak_is_made_of_resp2(
+    spoken: tuple[int, ...], is_raised: bool
+) -> None:
+    """The client reads RESP3, its commands go to the primary as RESP2's; going back, or RESET, ends that."""
+    state = SessionState(client_id=1)
+    switch_protocol(state, HelloRequest(3, None, ANYBODY), spoken)
+    assert (state.protocol, state.is_raised) == (3, is_raised)
+    assert state.context.protocol == (2 if is_raised else 3)
 
-    assert reply == b"-NOPROTO unsupported protocol version\r\n"
+    switch_protocol(state, HelloRequest(2, None, ANYBODY), spoken)
+    assert (state.protocol, state.is_raised, state.context.protocol) == (2, False, 2)
+
+    switch_protocol(state, HelloRequest(3, None, ANYBODY), spoken)
+    reset(state, USERS)
+    assert (state.protocol, state.is_raised, state.context.protocol) == (2, False, 2)
 
 
 @pytest.mark.parametrize("args", [(4,), ("x",), (3, "SETNAME", "a b"), (3, "SETNAME", "new", "FOO")])
@@ -280,7 +291,7 @@ def test_refused_hello_changes_nothing(args: tuple[Word, ...]) -> None:
 def test_hello_switches_and_names(asked: bytes | None, name: bytes) -> None:
     """A HELLO that was understood sets the version, and the name only if it says one."""
     state = SessionState(client_id=1, name=b"old")
-    switch_protocol(state, HelloRequest(3, asked, ANYBODY))
+    switch_protocol(state, HelloRequest(3, asked, ANYBODY), BOTH_VERSIONS)
 
     assert (3, name) == (state.protocol, state.name)
 

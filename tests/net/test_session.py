@@ -176,11 +176,20 @@ async def test_hello_is_the_primarys_with_our_id() -> None:
         )
 
 
-async def test_version_that_the_primary_does_not_speak_is_refused() -> None:
-    """A RESP2-only primary makes a RESP2-only proxy."""
-    async with running_fake(speaks=(2,)) as fake, sessions_with(fake) as bench, bench.client() as client:
-        assert await client.call("HELLO", 3) == b"-NOPROTO unsupported protocol version\r\n"
-        assert await client.call("GET", "a") == encode.OK
+@pytest.mark.parametrize("speaks", [(2,), ()], ids=["refuses HELLO 3", "knows no HELLO"])
+async def test_version_that_the_primary_does_not_speak_is_made_of_resp2(speaks: tuple[int, ...]) -> None:
+    """A RESP2-only primary never hears of RESP3; what it answers is raised for whoever asked for that."""
+    async with (
+        running_fake(lambda _: b"$-1\r\n", speaks=speaks) as fake,
+        sessions_with(fake) as bench,
+        bench.client() as client,
+    ):
+        assert b"$5\r\nproto\r\n:3\r\n" in await client.call("HELLO", 3)
+        assert await client.call("GET", "a") == b"_\r\n"
+        assert await client.call("HELLO", 4) == b"-NOPROTO unsupported protocol version\r\n"
+        await client.call("HELLO", 2)
+        assert await client.call("GET", "a") == b"$-1\r\n"
+        assert fake.last.commands == [(b"GET", b"a"), (b"GET", b"a")]
 
 
 # --- the end ------------------------------------------------------------------------------------------
