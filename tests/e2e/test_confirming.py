@@ -226,8 +226,8 @@ async def test_reads_do_not_slow_the_writes_of_a_secondary_that_cannot_answer_th
     assert proxy.metrics.shadow_budget.shed > 500
     assert proxy.metrics.ledger(Queue.WRITE).dropped.total() == 0
     later = sorted(waits[len(waits) // 2 :])
-    assert later[len(later) // 2] < 1
-    assert max(waits) < 8
+    assert later[len(later) // 2] < 2
+    assert max(waits) < 10
 
 
 async def test_shed_shadow_reads_raise_no_alarm(running_pair: Pair) -> None:
