@@ -32,12 +32,18 @@ set -eu
 journal=$1
 shift
 mount --bind "$journal" "$journal"
-mount -t tmpfs tmpfs /tmp
-awk '$2 !~ "^/(proc|sys|dev|tmp)(/|$)" && $2 != j { print $2 }' j="$journal" /proc/self/mounts | sort -u |
+awk '$2 !~ "^/(proc|sys|dev)(/|$)" && $2 != j { print $2 }' j="$journal" /proc/self/mounts | sort -u |
 while read -r point; do
     mount -o remount,bind,ro "$point"
 done
-! touch /var/tmp/written 2>/dev/null
+for place in / /tmp /var/tmp; do
+    if touch "$place/written" 2>/dev/null; then
+        echo "$place can be written to" >&2
+        exit 1
+    fi
+done
+touch "$journal/written"
+rm "$journal/written"
 cd /
 ( sleep 0.01 & )
 ( sleep 1.5 & )
@@ -87,7 +93,7 @@ def _children_of(pid: int) -> list[int]:
 
 @asynccontextmanager
 async def contained(pair: Pair, *flags: str) -> AsyncIterator[Container]:
-    """Run ``dualkv serve`` as process 1, with all but its journal and ``/tmp`` read-only."""
+    """Run ``dualkv serve`` as process 1, with all but its journal read-only."""
     unshare = find_program("unshare")
     assert unshare is not None
     port, http_port = quiet_port(), quiet_port()
