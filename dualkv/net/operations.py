@@ -175,7 +175,8 @@ class ClientOperations:
             if transaction.selects:
                 lease.context = lease.context._replace(db=-1)
             writer.leases.give_back(lease)
-            reply = block.settle(frames[own_count - 1], writer.clock(), frames[own_count:])
+            own, answers = frames[:own_count], frames[own_count:]
+            reply = block.settle(own[-1], writer.clock(), answers, own[:-1])
             return encode.null_array(self._state.protocol) if is_null(reply) else reply
         finally:
             writer.lower_fence(keys)

@@ -297,6 +297,25 @@ class CorrectedCall(ClientBatch):
         super().on_replies([self._correct(frames[0])], now)
 
 
+def _with_refusals(result: bytes, queueing: Sequence[bytes]) -> bytes | None:
+    """Return EXEC's reply with an element for each command, an error for those that were not queued.
+
+    ElasticKV executes the rest of a transaction of which it has refused a command.
+
+    Args:
+        result: The reply.
+        queueing: What was answered to each command when it was to be queued.
+
+    Returns:
+        It, or None if it cannot be said which element belongs to which command.
+    """
+    told = elements_of(result)
+    if len(told) != sum(not is_error(frame) for frame in queueing):
+        return None
+    rest = iter(told)
+    return array(frame if is_error(frame) else next(rest) for frame in queueing)
+
+
 class TransactionBlock(Timed):
     """A client's MULTI … EXEC, sent as one block. The client sees the reply of EXEC only.
 
@@ -317,6 +336,7 @@ class TransactionBlock(Timed):
         "_behind",
         "_exec_plan",
         "_finish",
+        "_queueing",
         "_receiver",
         "_result",
         "_transaction",
@@ -345,6 +365,7 @@ class TransactionBlock(Timed):
         self._answers: list[bytes] = []
         self._behind = behind = behind + len(asked.wires)
         self._finish = finish
+        self._queueing: list[bytes] = []
         self._result = b""
         self.head = b""
         """Local answers that precede the reply."""
@@ -360,19 +381,38 @@ class TransactionBlock(Timed):
             if position >= 0:
                 self._result = frames[position]
             self._answers += frames[max(position + 1, 0) :]
+        self._queueing += frames[: max(position, 0)]
         self.missing -= len(frames)
         if self.missing:
             return
-        self._receiver.replied(1, self.head + self.settle(self._result, now, self._answers) + self.trailer)
+        self._receiver.replied(1, self.head + self._settled(now) + self.trailer)
 
-    def settle(self, result: bytes, now: float, answers: Sequence[bytes] = ()) -> bytes:
-        """Book and mirror what EXEC answered; return what the client gets."""
+    def _settled(self, now: float) -> bytes:
+        return self.settle(self._result, now, self._answers, self._queueing)
+
+    def settle(
+        self, result: bytes, now: float, answers: Sequence[bytes] = (), queueing: Sequence[bytes] = ()
+    ) -> bytes:
+        """Book and mirror what EXEC answered; return what the client gets.
+
+        Args:
+            result: The reply to EXEC.
+            now: When it came, on our clock.
+            answers: The raw answers to what was asked.
+            queueing: The replies to MULTI and to each command behind it.
+        """
         self._book(self._exec_plan, EXEC_REQUEST, result, now)
         if result[0] not in _ARRAY or is_null(result):
             if is_error(result) and leaves_unknown(result):
                 self._writer.lost(self._context, self._transaction.queued)
             return result
         writer, queued = self._writer, self._transaction.queued
+        if int(result[1 : result.index(b"\r")]) != len(queued):
+            completed = _with_refusals(result, queueing[1:])
+            if completed is None:
+                writer.lost(self._context, queued)
+                return result
+            result = completed
         stream = writer.stream
         results = None
         needs_care = stream is not None and not (self.wire and writer.translator.are_plain_sets(queued))
