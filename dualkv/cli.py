@@ -312,7 +312,10 @@ def _setting_of(text: str) -> tuple[str, str]:
 @_with_settings
 def config_check(config: ProxyConfig) -> None:
     """Validate the settings and print the effective ones as TOML, secrets blanked."""
+    from dualkv.net.start_check import check_tls_files
+
     users_from(config, config.backend_options(mode_plan(config.mode).answers))
+    check_tls_files(config)
     ShadowFilter(config.shadow_sample, config.shadow_rules)
     for name, value in config.effective().items():
         typer.echo(f"{name} = {_toml(value)}")

@@ -7,10 +7,12 @@ deadline; a second signal skips them all.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
 import socket
+import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -21,10 +23,13 @@ import trio
 from dualkv.admin.http import build_app, serve_http
 from dualkv.config import ProxyConfig
 from dualkv.errors import ConfigError
-from dualkv.net.listener import accept_clients, open_listeners
+from dualkv.net.admission import Admission, Admitted
+from dualkv.net.idle import disconnect_idle
+from dualkv.net.listener import accept_clients, close_listener, listen_at, open_listeners
 from dualkv.net.selftest_runs import keep_testing
 from dualkv.net.session import ClientSession
-from dualkv.net.start_check import refuse_one_server
+from dualkv.net.start_check import check_tls_files, refuse_one_server
+from dualkv.net.tls import forget_client_contexts, http_context
 from dualkv.net.writer import DualWriter
 from dualkv.observe.bar import ResyncBar
 from dualkv.observe.metrics import ProxyMetrics
@@ -46,6 +51,7 @@ class ServerAddresses:
     """Where a running server listens."""
 
     clients: tuple[str, int]
+    """Host and port; of a Unix socket its path and 0."""
     http: tuple[str, int] | None
 
 
@@ -67,6 +73,9 @@ class ProxyServer:
             sample_rate=config.sentry_sample,
         )
         self.writer = DualWriter(config, self.metrics, self.sentry)
+        self._admission: Admission | None = None
+        self._waiting = 0
+        """Connections that may become clients."""
         self._listeners: list[socket.socket] = []
         self._http_listeners: list[socket.socket] = []
         self._sessions: set[ClientSession] = set()
@@ -104,17 +113,31 @@ class ProxyServer:
                 one server.
         """
         if not self._listeners:
+            check_tls_files(self.config)
+            self._admission = Admission(self.config, self.metrics)
             await refuse_one_server(self.config)
             self.writer.findings.open_log()
             self.writer.open_journal()
-            self._listeners = await open_listeners(*self.config.listen)
+            self._listeners = await listen_at(self.config.listen)
         if not self._http_listeners and self.config.metrics is not None:
             try:
                 self._http_listeners = await open_listeners(*self.config.metrics)
             except ConfigError:
                 for listener in self._listeners:
-                    listener.close()
+                    close_listener(listener)
                 raise
+
+    def reload_tls(self) -> None:
+        """Read the files of certificates again; who is connected is not touched."""
+        forget_client_contexts()
+        if self._admission is not None and self._admission.tls is not None:
+            self._admission.tls.reload()
+
+    def _http_tls(self) -> ssl.SSLContext | None:
+        wanted = self.config.metrics_tls
+        if wanted == "off" or self._admission is None or self._admission.tls is None:
+            return None
+        return http_context(self._admission.tls, is_mutual=wanted == "mutual")
 
     async def listen_and_serve(  # noqa: ASYNC128 - `_serve_clients` calls started()
         self, *, task_status: trio.TaskStatus[ServerAddresses] = trio.TASK_STATUS_IGNORED
@@ -136,7 +159,8 @@ class ProxyServer:
                 services.start_soon(self._show_resync)
                 if http_listeners:
                     app = build_app(self.writer, lambda: self.is_draining)
-                    await services.start(serve_http, app, http_listeners)
+                    handshake_seconds = self.config.tls_handshake_timeout_seconds
+                    await services.start(serve_http, app, http_listeners, self._http_tls(), handshake_seconds)
                 async with trio.open_nursery() as engine:
                     await engine.start(self.writer.run)
                     await self._serve_clients(listeners, addresses, task_status)
@@ -146,7 +170,7 @@ class ProxyServer:
                 services.cancel_scope.cancel("stopped")
         finally:
             for listener in listeners + http_listeners:
-                listener.close()
+                close_listener(listener)
             with trio.move_on_after(_SENTRY_FLUSH_SECONDS, shield=True):
                 await trio.to_thread.run_sync(
                     self.sentry.close, _SENTRY_FLUSH_SECONDS, abandon_on_cancel=True
@@ -176,12 +200,21 @@ class ProxyServer:
             async with trio.open_nursery() as accepting:
 
                 def start(sock: socket.socket) -> None:
-                    self._start_session(sock, sessions)
+                    self._start_session(sock, accepting, sessions)
 
                 if self.config.selftest == "auto":
                     accepting.start_soon(keep_testing, self.writer)
+                if timeout := self.config.client_idle_timeout_seconds:
+                    accepting.start_soon(disconnect_idle, lambda: self._sessions, timeout, time.monotonic)
+                config = self.config
                 for listener in listeners:
-                    accepting.start_soon(accept_clients, listener, start)
+                    accepting.start_soon(
+                        accept_clients,
+                        listener,
+                        start,
+                        config.tcp_keepalive_seconds,
+                        config.tcp_user_timeout_seconds,
+                    )
                 task_status.started(addresses)
                 _log.info("serving", extra={"mode": self.config.mode.value, **attrs.asdict(addresses)})
                 await self._stopping.wait()
@@ -190,25 +223,44 @@ class ProxyServer:
                     await trio.sleep(self.config.lame_duck_seconds)
                 accepting.cancel_scope.cancel("stop accepting")
             for listener in listeners:
-                listener.close()
+                close_listener(listener)
             for session in self._sessions:
                 session.drain()
             sessions.cancel_scope.deadline = trio.current_time() + self.config.drain_seconds
             self._make_skippable(sessions.cancel_scope)
 
-    def _start_session(self, sock: socket.socket, nursery: trio.Nursery) -> None:
-        if len(self._sessions) >= self.config.max_clients:
+    def _start_session(self, sock: socket.socket, accepting: trio.Nursery, sessions: trio.Nursery) -> None:
+        """Let a connection become a client in *sessions*, by way of *accepting* if that takes time."""
+        admission = self._admission
+        assert admission is not None
+        if len(self._sessions) + self._waiting >= self.config.max_clients:
             self.metrics.refused_connections += 1
-            with sock:
-                sock.send(TOO_MANY_CLIENTS)  # a new socket has room for it
-            return
-        session = ClientSession(sock, self.writer, self._next_client_id)
+            with sock, contextlib.suppress(OSError):
+                if admission.tls is None:  # else nobody would understand it, as with Redis
+                    sock.send(TOO_MANY_CLIENTS)  # a new socket has room for it
+        elif not admission.is_immediate:
+            self._waiting += 1
+            accepting.start_soon(self._admit_client, admission, sock, sessions)
+        elif admitted := admission.admit_nowait(sock):
+            self._begin_session(admitted, sessions)
+
+    async def _admit_client(self, admission: Admission, sock: socket.socket, sessions: trio.Nursery) -> None:
+        """Let one connection become a client, if it does what it must."""
+        try:
+            admitted = await admission.admit(sock)
+        finally:
+            self._waiting -= 1
+        if admitted is not None:
+            self._begin_session(admitted, sessions)
+
+    def _begin_session(self, admitted: Admitted, sessions: trio.Nursery) -> None:
+        session = ClientSession(admitted.sock, self.writer, self._next_client_id, admitted.address)
         self._next_client_id += 1
-        nursery.start_soon(self._serve_client, session)
+        self._sessions.add(session)
+        sessions.start_soon(self._serve_client, session)
 
     async def _serve_client(self, session: ClientSession) -> None:
         """Run one client; no error but cancellation leaves this boundary."""
-        self._sessions.add(session)
         self.metrics.active_connections += 1
         try:
             await session.run()
@@ -223,19 +275,21 @@ class ProxyServer:
 
 
 def _address(listeners: list[socket.socket]) -> tuple[str, int]:
-    host, port = listeners[0].getsockname()[:2]
-    return host, port
+    name = listeners[0].getsockname()
+    return (name, 0) if isinstance(name, str) else (name[0], name[1])
 
 
 async def run_server(server: ProxyServer) -> None:
     """Serve until SIGTERM or SIGINT; a second one skips the waits of the shutdown.
+
+    SIGHUP reads certificates again, SIGUSR2 asks for a resync.
 
     Raises:
         ConfigError: An address cannot be listened on.
     """
     if os.getpid() == _INIT:
         _bury_orphans()
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGUSR2) as signals:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGUSR2, signal.SIGHUP) as signals:
         await server.listen()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_on_signal, server, signals)
@@ -257,7 +311,9 @@ def _bury_orphans() -> None:
 async def _stop_on_signal(server: ProxyServer, signals: AsyncIterator[int]) -> None:
     async for number in signals:
         _log.info("signal", extra={"signal": signal.Signals(number).name})
-        if number != signal.SIGUSR2:
+        if number == signal.SIGHUP:
+            server.reload_tls()
+        elif number != signal.SIGUSR2:
             server.stop()
         elif server.writer.resync is not None:
             server.writer.resync.request("SIGUSR2")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Callable
 
 import trio
@@ -89,14 +90,39 @@ class _AsgiEndpoint:
         await self._app(scope, receive, send)
 
 
+class _Config(Config):
+    """Hypercorn's settings, with a context of ours instead of files."""
+
+    tls: ssl.SSLContext | None = None
+
+    @property
+    def ssl_enabled(self) -> bool:
+        return self.tls is not None
+
+    def create_ssl_context(self) -> ssl.SSLContext | None:
+        return self.tls
+
+
 async def serve_http(
     app: Starlette,
     listeners: list[socket.socket],
+    tls: ssl.SSLContext | None = None,
+    handshake_seconds: float = 5.0,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve *app* on *listeners* until cancelled, and close them."""
-    config = Config()
+    """Serve *app* on *listeners* until cancelled, and close them.
+
+    Args:
+        app: What answers.
+        listeners: Listening sockets.
+        tls: How to speak TLS; None: plain HTTP.
+        handshake_seconds: How long a TLS handshake may take.
+        task_status: Told when it serves.
+    """
+    config = _Config()
+    config.tls = tls
+    config.ssl_handshake_timeout = handshake_seconds
     config.bind = [f"fd://{listener.detach()}" for listener in listeners]
     config.accesslog = None
     config.errorlog = None

@@ -241,7 +241,8 @@ def address_of(config: ProxyConfig) -> str:
         raise ConfigError("metrics: is off: there is nobody to ask")
     host, port = config.metrics
     host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - not bound here
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "http" if config.metrics_tls == "off" else "https"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def open_source(url: str, file: Path | None) -> Source:

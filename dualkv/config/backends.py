@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 import attrs
 
 from dualkv.config import values
+from dualkv.config.tls import TlsFiles
 from dualkv.errors import ConfigError
 
 __all__ = ["Address", "BackendOptions", "backend", "backend_address", "shown_address", "without_secret"]
@@ -32,7 +33,13 @@ class BackendOptions:
     unix_path: str | None = None
     """Path of a Unix socket; host and port are not used then."""
     tls: bool = False
-    """Speak TLS; the certificate is verified against the system's authorities."""
+    """Speak TLS; the certificate is verified."""
+    tls_files: TlsFiles = attrs.field(factory=lambda: TlsFiles("…_tls"))
+    """Whom to believe (unless told otherwise, the system's authorities), and what to show."""
+    keepalive_seconds: float = 60.0
+    """Silence after which TCP looks whether it is still there; 0: never."""
+    user_timeout_seconds: float = 0.0
+    """How long sent bytes may stay unacknowledged; 0: as long as the system says."""
     username: str | None = None
     password: str | None = attrs.field(default=None, repr=False)
     db: int = 0

@@ -13,8 +13,10 @@ import attrs
 
 from dualkv.config import values
 from dualkv.config.backends import BackendOptions, backend, backend_address, without_secret
+from dualkv.config.doors import ListenAddress, Network, client_address, networks, shown_listen_address
 from dualkv.config.modes import ProxyMode, parse_proxy_mode
 from dualkv.config.shadow_rules import ShadowRule, parse_shadow_rules
+from dualkv.config.tls import check_tls, tls_of_backend
 from dualkv.errors import ConfigError
 
 __all__ = ["SETTINGS", "ProxyConfig", "Setting"]
@@ -47,7 +49,7 @@ class Setting:
     @property
     def is_list(self) -> bool:
         """Whether it is several texts: an array in the TOML file, separated by ``;`` elsewhere."""
-        return self.parse is parse_shadow_rules
+        return self.parse in (parse_shadow_rules, networks)
 
     @property
     def variable(self) -> str:
@@ -79,8 +81,10 @@ class ProxyConfig:
     """The effective settings. Make one with `load_config`, or directly in a program or test."""
 
     mode: ProxyMode = _setting("dual-write", parse_proxy_mode, "Who answers and who follows.")
-    listen: tuple[str, int] = _setting(
-        ":6479", values.listen_address, "Where clients connect; port 0 takes a free one."
+    listen: ListenAddress = _setting(
+        ":6479",
+        client_address,
+        "Where clients connect: host:port (port 0 takes a free one), or unix:///path?mode=660.",
     )
     metrics: tuple[str, int] | None = _setting(
         ":9191",
@@ -98,6 +102,18 @@ class ProxyConfig:
     primary_password: str = _setting("", str, "Its password (better: the _FILE form).", secret=True)
     primary_name: str = _setting("redis", values.label, "Its name in metrics and logs.")
     primary_pool_size: int = _setting("128", values.positive_count, "Most connections to it, of all kinds.")
+    primary_tls_ca: str = _setting(
+        "", str, "rediss://: a PEM file of the authorities to believe, no others; empty: the system's."
+    )
+    primary_tls_cert: str = _setting("", str, "rediss://: a PEM file with the certificate to show (mTLS).")
+    primary_tls_key: str = _setting("", str, "Its key, if that is in another file.")
+    primary_tls_key_password: str = _setting("", str, "What the key is encrypted with.", secret=True)
+    primary_tls_server_name: str = _setting(
+        "", str, "The name that its certificate must have, also sent as SNI; empty: that of the address."
+    )
+    primary_tls_verify: bool = _setting(
+        "true", values.boolean, "Whether its certificate is verified. Without, anybody can be in between."
+    )
     secondary: str = _setting("localhost:6380", backend, "The store of the elastickv-* modes.")
     secondary_db: int = _setting("0", values.count, "Its database number.")
     secondary_password: str = _setting("", str, "Its password (better: the _FILE form).", secret=True)
@@ -107,6 +123,18 @@ class ProxyConfig:
         values.positive_count,
         "Most connections to it, of all kinds.",
         aliases=("elastickv_pool_size",),
+    )
+    secondary_tls_ca: str = _setting(
+        "", str, "rediss://: a PEM file of the authorities to believe, no others; empty: the system's."
+    )
+    secondary_tls_cert: str = _setting("", str, "rediss://: a PEM file with the certificate to show (mTLS).")
+    secondary_tls_key: str = _setting("", str, "Its key, if that is in another file.")
+    secondary_tls_key_password: str = _setting("", str, "What the key is encrypted with.", secret=True)
+    secondary_tls_server_name: str = _setting(
+        "", str, "The name that its certificate must have, also sent as SNI; empty: that of the address."
+    )
+    secondary_tls_verify: bool = _setting(
+        "true", values.boolean, "Whether its certificate is verified. Without, anybody can be in between."
     )
     allow_same_server: bool = _setting(
         "false",
@@ -273,11 +301,67 @@ class ProxyConfig:
     )
     users: str = _setting("", str, "Who may come in and do what, as ACL LIST prints it.", secret=True)
 
+    tls_cert: str = _setting(
+        "",
+        str,
+        "A PEM file with the certificate that clients see, and its chain: clients must speak TLS then.",
+    )
+    tls_key: str = _setting("", str, "Its key, if that is in another file.")
+    tls_key_password: str = _setting("", str, "What the key is encrypted with.", secret=True)
+    tls_client_ca: str = _setting(
+        "", str, "A PEM file of authorities: clients must show a certificate of theirs (mTLS)."
+    )
+    tls_min_version: str = _setting(
+        "1.2", values.one_of("1.2", "1.3"), "The oldest TLS that is spoken, to clients and stores."
+    )
+    tls_handshake_timeout_seconds: float = _setting(
+        "5s",
+        values.positive_duration,
+        "Longest time for a client to say who it is: PROXY header and TLS handshake.",
+        name="tls_handshake_timeout",
+    )
+    metrics_tls: str = _setting(
+        "off",
+        values.one_of("off", "on", "mutual"),
+        "Whether HTTP speaks TLS with the same certificate: 'off', 'on', 'mutual' (asks for one, too).",
+    )
+
     max_clients: int = _setting("10000", values.positive_count, "Most clients at once.")
+    allow_networks: tuple[Network, ...] = _setting(
+        "",
+        networks,
+        "Where clients may come from, such as 10.0.0.0/8; several separated by ';'; empty: anywhere.",
+    )
+    proxy_protocol: bool = _setting(
+        "false",
+        values.boolean,
+        "Whether connections begin with a PROXY header (version 2) of a load balancer, which is believed.",
+    )
+    client_idle_timeout_seconds: float = _setting(
+        "0",
+        values.duration,
+        "Silence after which a client is disconnected, unless it is subscribed or blocked; 0: never.",
+        name="client_idle_timeout",
+    )
+    tcp_keepalive_seconds: float = _setting(
+        "60s",
+        values.duration,
+        "Silence after which TCP looks whether a client or store is still there; 0: never.",
+        name="tcp_keepalive",
+    )
+    tcp_user_timeout_seconds: float = _setting(
+        "0",
+        values.duration,
+        "How long bytes to a client or store may stay unacknowledged; 0: as long as the system says.",
+        name="tcp_user_timeout",
+    )
     client_outstanding: int = _setting(
         "1024",
         values.positive_count,
         "Commands of one client that may wait for a reply; then it is not read.",
+    )
+    client_request_bytes: int = _setting(
+        "1GiB", values.size, "Bytes of one request; a client that sends a larger one is disconnected."
     )
     client_output_bytes: int = _setting(
         "32MiB", values.size, "Replies that one client may leave unread; then it is disconnected."
@@ -375,6 +459,7 @@ class ProxyConfig:
             raise ConfigError("users: name the default user's password there, not in client_password")
         if self.primary_name == self.secondary_name:
             raise ConfigError(f"secondary_name: {self.secondary_name!r} is the primary's name")
+        check_tls(self)
 
     # --- what follows from the settings
 
@@ -393,6 +478,9 @@ class ProxyConfig:
             dial_timeout_seconds=self.dial_timeout_seconds,
             read_timeout_seconds=self.read_timeout_seconds,
             write_timeout_seconds=self.write_timeout_seconds,
+            tls_files=tls_of_backend(self, which),
+            keepalive_seconds=self.tcp_keepalive_seconds,
+            user_timeout_seconds=self.tcp_user_timeout_seconds,
             **options,
         )
 
@@ -452,8 +540,8 @@ def _shown(setting: Setting, value: Any) -> str:
         return str(value).lower()
     if setting.is_list:
         return "; ".join(map(str, value))
-    if setting.parse in (values.listen_address, values.optional_listen_address):
-        return "off" if value is None else f"{value[0]}:{value[1]}"
+    if setting.parse in (client_address, values.optional_listen_address):
+        return shown_listen_address(value)
     if setting.parse in (values.duration, values.positive_duration):
         return f"{value:g}s"
     if setting.parse is backend:

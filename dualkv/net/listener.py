@@ -1,18 +1,23 @@
-"""Accepting clients on plain sockets (the hot path's sockets are not trio's)."""
+"""Listening and accepting on plain sockets (the hot path's sockets are not trio's)."""
 
 from __future__ import annotations
 
 import errno
 import logging
+import os
 import socket
+import stat
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import trio
 
+from dualkv.config.doors import ListenAddress, UnixAddress
 from dualkv.errors import ConfigError
+from dualkv.net.transport import tune
 
-__all__ = ["accept_clients", "open_listeners"]
+__all__ = ["accept_clients", "close_listener", "listen_at", "open_listeners", "open_unix_listener"]
 
 _ACCEPT_CAPACITY_ERRNOS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 """No room for another socket: wait, and try again (as ``trio.serve_listeners`` does)."""
@@ -20,6 +25,72 @@ _CAPACITY_SLEEP_SECONDS: Final = 0.1
 _BACKLOG: Final = 1024
 
 _log = logging.getLogger("dualkv.listener")
+
+
+async def listen_at(address: ListenAddress) -> list[socket.socket]:
+    """Return listening sockets for an address; close each with `close_listener`.
+
+    Raises:
+        ConfigError: It is in use, or cannot be listened on.
+    """
+    if isinstance(address, UnixAddress):
+        return [open_unix_listener(address)]
+    return await open_listeners(*address)
+
+
+def close_listener(listener: socket.socket) -> None:
+    """Close a listening socket, and remove its file if it is a Unix socket. Doing it twice does no harm."""
+    with listener:
+        if listener.fileno() >= 0 and listener.family == socket.AF_UNIX:
+            Path(listener.getsockname()).unlink(missing_ok=True)
+
+
+def open_unix_listener(address: UnixAddress) -> socket.socket:
+    """Return a socket that listens on a file, which has its mode from the first moment on.
+
+    A file that a process left behind that is no more is removed; anything else in its place is refused.
+
+    Raises:
+        ConfigError: Somebody listens there, something else is there, or the path cannot be used.
+    """
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        _remove_stale(address.path)
+        before = os.umask(0o777 & ~address.mode)
+        try:
+            sock.bind(address.path)
+        finally:
+            os.umask(before)
+        sock.listen(_BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise ConfigError(f"cannot listen on unix://{address.path}: {error.strerror or error}") from None
+    return sock
+
+
+def _remove_stale(path: str) -> None:
+    """Remove a socket's file that nobody listens on.
+
+    Raises:
+        OSError: Somebody does, or it is no socket.
+    """
+    try:
+        mode = Path(path).lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise OSError(errno.EEXIST, "there is a file that is no socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            Path(path).unlink()
+            return
+        except BlockingIOError:
+            pass  # its queue is full: somebody is there
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 
 async def open_listeners(host: str, port: int) -> list[socket.socket]:
@@ -49,12 +120,19 @@ async def open_listeners(host: str, port: int) -> list[socket.socket]:
     return listeners
 
 
-async def accept_clients(listener: socket.socket, start: Callable[[socket.socket], None]) -> None:
+async def accept_clients(
+    listener: socket.socket,
+    start: Callable[[socket.socket], None],
+    keepalive_seconds: float = 60,
+    user_timeout_seconds: float = 0,
+) -> None:
     """Accept connections until cancelled.
 
     Args:
         listener: Listening and non-blocking; stays the caller's.
         start: Gets each accepted socket, non-blocking and without delay, and owns it from then on.
+        keepalive_seconds: As `tune` takes it.
+        user_timeout_seconds: As `tune` takes it.
     """
     while True:
         await trio.lowlevel.wait_readable(listener)
@@ -62,8 +140,11 @@ async def accept_clients(listener: socket.socket, start: Callable[[socket.socket
             for _ in range(64):
                 sock, _address = listener.accept()
                 sock.setblocking(False)
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                try:
+                    tune(sock, keepalive_seconds, user_timeout_seconds)
+                except OSError:  # gone already
+                    sock.close()
+                    continue
                 start(sock)
         except BlockingIOError:
             continue

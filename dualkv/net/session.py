@@ -51,16 +51,19 @@ class ClientSession:
         sock: Accepted, non-blocking; `run` closes it.
         writer: Where commands go.
         client_id: As ``CLIENT ID`` says.
+        address: Whose connection it is, if a load balancer has told; else the socket is asked.
     """
 
-    def __init__(self, sock: socket.socket, writer: DualWriter, client_id: int) -> None:
+    def __init__(
+        self, sock: socket.socket, writer: DualWriter, client_id: int, address: bytes | None = None
+    ) -> None:
         db = writer.primary.options.db
         self.state = SessionState(
             client_id,
             db,
             first_db=db,
             user=writer.users.initial(),
-            address=address_of(sock.getpeername),
+            address=address or address_of(sock.getpeername, sock.getsockname),
             local_address=address_of(sock.getsockname),
             connected_at=writer.clock(),
         )
@@ -83,6 +86,8 @@ class ClientSession:
         self._outstanding = 0
         self._max_outstanding = writer.config.client_outstanding
         self._last: ClientBatch | TransactionBlock | None = None
+        self._incomplete_bytes = 0
+        """What has been read since the last whole request."""
         self._corked: list[bytes] | None = None
         """Local answers that leave together, while requests of one read are executed."""
         self._unsent: list[bytes | memoryview] = []
@@ -93,6 +98,8 @@ class ClientSession:
         self._has_said_last_words = False
         self._error: Exception | None = None
         self._wants_lane = False
+        self.was_active = True
+        """Whether it has been heard since somebody has cleared this."""
         self._wakeup = trio.Event()
 
     def __repr__(self) -> str:
@@ -148,6 +155,12 @@ class ClientSession:
         except OSError:
             self.abort("gone")
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is going on, and it does not wait for messages or elements."""
+        is_busy = self._outstanding or self._held_back or self._unsent or self._operation
+        return not (is_busy or self.state.subscriptions)
+
     def _is_finished(self) -> bool:
         """Whether nothing is left to be read, executed or sent."""
         if self._is_aborted:
@@ -186,8 +199,15 @@ class ClientSession:
             return None
         except OSError:
             return self.abort("gone")
+        self.was_active = True
         if data:
             requests = self._parser.feed(data)
+            if not requests:
+                self._incomplete_bytes += len(data)
+                if self._incomplete_bytes > self._writer.config.client_request_bytes:
+                    return self.abort("request limit")
+            else:
+                self._incomplete_bytes = 0
             if self._held_back:
                 self._held_back += requests
             elif requests:

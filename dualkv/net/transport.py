@@ -1,14 +1,12 @@
 """Connected, non-blocking sockets to a backend, after TLS and the handshake.
 
 The hot path needs plain sockets (a ``recv`` of trio costs a checkpoint and a failed first try), so the
-waiting is trio's and the reading is ours. An `ssl.SSLSocket` fits in: it is non-blocking too, and says what
-it waits for.
+waiting is trio's and the reading is ours. A `TlsSocket` fits in: it behaves as a plain one.
 """
 
 from __future__ import annotations
 
 import socket
-import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +14,8 @@ import attrs
 import trio
 
 from dualkv.config import BackendOptions
-from dualkv.errors import BackendUnavailable, ConnectionLost, ReplyProtocolError
+from dualkv.errors import BackendUnavailable, ConfigError, ConnectionLost, ReplyProtocolError
+from dualkv.net.tls import client_context, shake_hands, why_refused
 from dualkv.resp.encode import command
 from dualkv.resp.replies import ReplySplitter, elements_of, is_error, value_of
 
@@ -29,6 +28,7 @@ __all__ = [
     "receive_some",
     "send_all",
     "send_some",
+    "tune",
 ]
 
 RECEIVE_BYTES = 65536
@@ -49,13 +49,20 @@ class Greeting:
         return frozenset({2, *self.hello})
 
 
-def address_of(ask: Callable[[], Any]) -> bytes:
-    """Return ``host:port`` as a socket's ``getpeername`` or ``getsockname`` says; empty if it is gone."""
+def address_of(ask: Callable[[], Any], ask_other: Callable[[], Any] = lambda: "") -> bytes:
+    """Return ``host:port``, for a Unix socket ``path:0`` as Redis does; empty if it is gone.
+
+    Args:
+        ask: A socket's ``getpeername`` or ``getsockname``.
+        ask_other: The other one, if a client's Unix socket may be meant, which has no name of its own.
+    """
     try:
-        answer = ask()
+        answer = ask() or ask_other()
     except OSError:
         return b""
-    return b"%b:%d" % (answer[0].encode(), answer[1]) if isinstance(answer, tuple) else str(answer).encode()
+    if isinstance(answer, tuple):
+        return b"%b:%d" % (answer[0].encode(), answer[1])
+    return f"{answer}:0".encode() if answer else b""
 
 
 def receive_some(sock: socket.socket, max_bytes: int = RECEIVE_BYTES) -> bytes | None:
@@ -65,13 +72,8 @@ def receive_some(sock: socket.socket, max_bytes: int = RECEIVE_BYTES) -> bytes |
         OSError: The connection is broken.
     """
     try:
-        data = sock.recv(max_bytes)
-        if isinstance(sock, ssl.SSLSocket):
-            # What TLS has decrypted already does not make the socket readable.
-            while sock.pending():
-                data += sock.recv(sock.pending())
-        return data
-    except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        return sock.recv(max_bytes)
+    except BlockingIOError:
         return None
 
 
@@ -83,7 +85,7 @@ def send_some(sock: socket.socket, data: bytes | memoryview) -> int:
     """
     try:
         return sock.send(data)
-    except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+    except BlockingIOError:
         return 0
 
 
@@ -96,6 +98,32 @@ async def send_all(sock: socket.socket, data: bytes) -> None:
         while sent < len(data):
             await trio.lowlevel.wait_writable(sock)
             sent += send_some(sock, view[sent:])
+
+
+def tune(sock: socket.socket, keepalive_seconds: float, user_timeout_seconds: float) -> None:
+    """Let a TCP socket send without delay and notice a peer that is gone; a Unix socket needs neither.
+
+    Args:
+        sock: Connected.
+        keepalive_seconds: Silence after which the peer is probed, three times at a third of it (as Redis
+            does); 0: never.
+        user_timeout_seconds: How long sent bytes may stay unacknowledged (TCP_USER_TIMEOUT); 0: as long as
+            the system says.
+
+    Raises:
+        OSError: It is gone.
+    """
+    if sock.family == socket.AF_UNIX:
+        return
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if keepalive_seconds:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if hasattr(socket, "TCP_KEEPIDLE"):  # Linux
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, max(1, round(keepalive_seconds)))
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, round(keepalive_seconds / 3)))
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+    if user_timeout_seconds and hasattr(socket, "TCP_USER_TIMEOUT"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(user_timeout_seconds * 1000))
 
 
 def close_socket(sock: socket.socket) -> None:
@@ -131,9 +159,9 @@ async def dial(options: BackendOptions, client_name: str) -> tuple[socket.socket
         raise BackendUnavailable(f"{options.address}: {_reason(error)}") from None
     try:
         if options.tls:
-            sock = await _wrap_tls(sock, options.host)
+            sock = await _wrap_tls(sock, options)
         return sock, await _introduce(sock, options, client_name)
-    except (OSError, ConnectionLost, ReplyProtocolError) as error:
+    except (OSError, ConfigError, ConnectionLost, ReplyProtocolError) as error:
         sock.close()
         raise BackendUnavailable(f"{options.address}: {error}") from None
     except BaseException:
@@ -149,27 +177,28 @@ async def _connect(options: BackendOptions) -> socket.socket:
     # Take the socket out of trio's wrapper: from here on reading is ours.
     sock = socket.socket(fileno=stream.socket.detach())
     sock.setblocking(False)
-    if options.unix_path is None:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    try:
+        tune(sock, options.keepalive_seconds, options.user_timeout_seconds)
+    except BaseException:
+        sock.close()
+        raise
     return sock
 
 
-async def _wrap_tls(sock: socket.socket, host: str) -> ssl.SSLSocket:
-    context = ssl.create_default_context()
-    wrapped = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+async def _wrap_tls(sock: socket.socket, options: BackendOptions) -> socket.socket:
+    files = options.tls_files
+    wrapped = client_context(files).wrap_socket(
+        sock, server_hostname=files.server_name or options.host, do_handshake_on_connect=False
+    )
     try:
-        while True:  # noqa: ASYNC913 - each round ends the handshake or waits
-            try:
-                wrapped.do_handshake()
-                return wrapped
-            except ssl.SSLWantReadError:
-                await trio.lowlevel.wait_readable(wrapped)
-            except ssl.SSLWantWriteError:
-                await trio.lowlevel.wait_writable(wrapped)
+        await shake_hands(wrapped)
+    except OSError as error:
+        wrapped.close()
+        raise ConnectionLost(why_refused(error, files.ca_setting)) from None
     except BaseException:
         wrapped.close()
         raise
+    return wrapped
 
 
 async def _introduce(sock: socket.socket, options: BackendOptions, client_name: str) -> Greeting:

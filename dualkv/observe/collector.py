@@ -459,6 +459,20 @@ FAMILIES: Final = (
         _single(lambda m: m.refused_connections),
     ),
     Family(
+        "rejected_connections",
+        _C,
+        "Connections that did not become clients, by reason.",
+        ("reason",),
+        _counter(lambda m: m.rejected_connections),
+    ),
+    Family(
+        "tls_reloads",
+        _C,
+        "How often the listener's certificate was read again: loaded, or failed (the old one stays).",
+        ("outcome",),
+        _counter(lambda m: m.tls_reloads),
+    ),
+    Family(
         "auth_failures",
         _C,
         "Wrong passwords of clients.",

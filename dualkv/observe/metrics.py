@@ -134,6 +134,10 @@ class ProxyMetrics:
         self.queues = {queue: QueueCounters() for queue in Queue}
         self.active_connections = 0
         self.refused_connections = 0
+        self.rejected_connections: Counter[str] = Counter()
+        """Connections that did not become clients, by reason."""
+        self.tls_reloads: Counter[str] = Counter()
+        """How often the listener's certificate was read again: loaded, failed."""
         self.auth_failures = 0
         self.client_disconnects: Counter[str] = Counter()
         """Clients that we disconnected, by reason."""

@@ -8,6 +8,7 @@ import pytest
 
 from dualkv.config import BackendOptions, load_config
 from dualkv.config.backends import backend_address, without_secret
+from dualkv.config.tls import TlsFiles
 from dualkv.errors import ConfigError
 
 
@@ -172,6 +173,7 @@ def test_options_of_a_backend_come_from_its_settings() -> None:
         dial_timeout_seconds=1.0,
         read_timeout_seconds=2.0,
         write_timeout_seconds=4.0,
+        tls_files=TlsFiles("primary_tls"),
     )
     secondary = config.backend_options("secondary")
     assert (secondary.name, secondary.unix_path, secondary.password, secondary.pool_size) == (

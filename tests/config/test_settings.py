@@ -102,7 +102,18 @@ WRONG_VALUES = {
     "ready_max_stream_age": "0",
     "ready_max_dirty_keys": "-1",
     "ready_window": "0",
+    "primary_tls_verify": "off",
+    "secondary_tls_verify": "no",
+    "tls_min_version": "1.1",
+    "tls_handshake_timeout": "0",
+    "metrics_tls": "yes",
     "max_clients": "0",
+    "allow_networks": "everywhere",
+    "proxy_protocol": "v2",
+    "client_idle_timeout": "-1s",
+    "tcp_keepalive": "always",
+    "tcp_user_timeout": "1",
+    "client_request_bytes": "0",
     "client_outstanding": "0",
     "client_output_bytes": "lots",
     "lame_duck": "-1s",
@@ -117,6 +128,10 @@ WRONG_VALUES = {
 ANY_TEXT = {
     "primary_password", "secondary_password", "client_password", "users", "journal_dir",
     "sentry_dsn", "sentry_env", "coverage_delimiter",
+    "tls_cert", "tls_key", "tls_key_password", "tls_client_ca",
+    "primary_tls_ca", "primary_tls_cert", "primary_tls_key", "primary_tls_key_password",
+    "primary_tls_server_name", "secondary_tls_ca", "secondary_tls_cert", "secondary_tls_key",
+    "secondary_tls_key_password", "secondary_tls_server_name",
 }  # fmt: skip
 
 

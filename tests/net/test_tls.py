@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import gc
 import ssl
+from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import trio
 import trio.lowlevel
 import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
-from dualkv.errors import BackendUnavailable
+from dualkv.config.tls import TlsFiles
+from dualkv.errors import BackendUnavailable, ConfigError
 from dualkv.net.connection import Connection
+from dualkv.net.tls import server_context
 from dualkv.net.transport import close_socket, dial
 from dualkv.resp import encode
 from tests.net.building import backend_for, lane_to, options_for
 from tests.net.streaming import lines, stream_to
 from tests.support.fake_backend import FakeBackend, echo, running_fake
+from tests.support.tls import Pems, read, write
 
 
 async def refusal_of(fake: FakeBackend, **options: Any) -> str:
@@ -115,3 +127,113 @@ async def test_stream_works_over_tls(authority: trustme.CA) -> None:
         assert bench.ledger().applied == 2001
         assert lines(fake.commands)[-1] == "SET k last"
         assert len(fake.connections) == 1
+
+
+# --- what is set
+
+
+async def test_named_authority_is_believed_and_no_other(tmp_path: Path) -> None:
+    """With a file of ours, the system's authorities do not count."""
+    pems = Pems(tmp_path)
+    async with running_fake(tls=tls_context(pems.authority, "localhost")) as fake:
+        files = TlsFiles("primary_tls", ca=pems.ca)
+        sock, _ = await dial(options_for(fake, tls_files=files), "dualkv-test")
+        close_socket(sock)
+        text = await refusal_of(fake, tls_files=TlsFiles("primary_tls"))
+        assert text == (
+            f"{fake.address}: certificate verify failed: unable to get local issuer certificate "
+            "(the setting primary_tls_ca names whom to believe)"
+        )
+    gc.collect()
+
+
+@pytest.mark.usefixtures("authority")
+async def test_verifying_can_be_switched_off() -> None:
+    """Then any certificate will do, and the connection is still encrypted."""
+    async with running_fake(tls=tls_context(trustme.CA(), "example.org")) as fake:
+        sock, _ = await dial(options_for(fake, tls_files=TlsFiles(is_verified=False)), "dualkv-test")
+        assert isinstance(sock, ssl.SSLSocket)
+        assert sock.cipher() is not None
+        close_socket(sock)
+    gc.collect()
+
+
+async def test_name_of_the_certificate_can_be_set_and_is_sent(authority: trustme.CA) -> None:
+    """SNI and what is verified are that name, whatever the address is."""
+    asked: list[str | None] = []
+    tls = tls_context(authority, "store.example.org")
+    tls.sni_callback = lambda _sock, name, _context: asked.append(name)
+    async with running_fake(tls=tls) as fake:
+        files = TlsFiles(server_name="store.example.org")
+        sock, _ = await dial(options_for(fake, tls_files=files), "dualkv-test")
+        close_socket(sock)
+
+    assert asked == ["store.example.org"]
+
+
+async def test_store_that_asks_for_a_certificate_gets_it(tmp_path: Path) -> None:
+    """It is shown ours; without one it refuses us, and the reason is told."""
+    pems = Pems(tmp_path)
+    tls = tls_context(pems.authority, "localhost")
+    tls.verify_mode = ssl.CERT_REQUIRED
+    pems.authority.configure_trust(tls)
+    async with running_fake(echo, tls=tls) as fake:
+        files = TlsFiles("primary_tls", ca=pems.ca, cert=pems.of_client())
+        async with lane_to(fake, tls_files=files) as bench:
+            waiter = bench.submit(encode.command("GET", "a"))
+            await waiter.wait_over()
+            assert waiter.frames == [encode.bulk("a")]
+        text = await refusal_of(fake, tls_files=TlsFiles("primary_tls", ca=pems.ca))
+        assert "certificate required" in text.lower() or "closed" in text
+    gc.collect()
+
+
+async def test_expired_certificate_is_refused(authority: trustme.CA) -> None:
+    """It was good once."""
+    yesterday = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost", not_after=yesterday).configure_cert(tls)
+    async with running_fake(tls=tls) as fake:
+        assert "certificate verify failed: certificate has expired" in await refusal_of(fake)
+    gc.collect()
+
+
+async def test_new_authority_is_read_when_its_file_changes(tmp_path: Path) -> None:
+    """The next connection believes it; no restart is needed, and a wrong file changes nothing."""
+    (tmp_path / "other").mkdir()
+    pems, other = Pems(tmp_path), Pems(tmp_path / "other")
+    async with running_fake(tls=tls_context(other.authority, "localhost")) as fake:
+        files = TlsFiles("primary_tls", ca=pems.ca)
+        assert "certificate verify failed" in await refusal_of(fake, tls_files=files)
+        write(pems.ca, read(other.ca))
+        for _ in range(2):
+            sock, _ = await dial(options_for(fake, tls_files=files), "dualkv-test")
+            close_socket(sock)
+            write(pems.ca, b"")
+    gc.collect()
+
+
+async def test_wrong_file_makes_the_store_unavailable_with_the_reason(tmp_path: Path) -> None:
+    """Files are checked at the start; should they be wrong later all the same, the reason is told."""
+    async with running_fake() as fake:
+        files = TlsFiles("primary_tls", ca=str(tmp_path / "nowhere.pem"))
+        text = await refusal_of(fake, tls=True, tls_files=files)
+
+    assert f"primary_tls_ca: {tmp_path}/nowhere.pem: No such file or directory" in text
+
+
+def test_encrypted_key_wants_its_password(tmp_path: Path) -> None:
+    """With it the key is read; without, there is an error that does not show it, and no question."""
+    pems = Pems(tmp_path)
+    key = load_pem_private_key(Path(pems.key).read_bytes(), None)
+    Path(pems.key).write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"5ecret"))
+    )
+    files = TlsFiles(cert=pems.cert, key=pems.key, key_password="5ecret")
+    server_context(files)
+
+    for wrong in ("", "5ecret-not"):
+        with pytest.raises(ConfigError) as caught:
+            server_context(attrs.evolve(files, key_password=wrong))
+        assert str(caught.value).startswith(f"tls_key: {pems.key}: ")
+        assert "5ecret" not in str(caught.value)
