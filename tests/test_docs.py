@@ -26,6 +26,7 @@ from dualkv.core.divergence_record import RecordMaker
 from dualkv.core.gate import GateState
 from dualkv.core.ledger import DropReason, Queue
 from dualkv.core.pubsub_matching import Doubt
+from dualkv.core.rejection import Rejection
 from dualkv.net.writer import DualWriter
 from dualkv.observe.collector import FAMILIES
 from dualkv.observe.divergence_log import DROP_REASONS
@@ -174,6 +175,13 @@ def test_every_reason_why_a_divergence_is_not_in_the_file_is_documented() -> Non
     assert all(f"`{reason}`" in text for reason in DROP_REASONS)
 
 
+def test_every_reason_why_a_connection_is_rejected_is_documented() -> None:
+    """The same for who does not get in."""
+    text = read("docs/reference/metrics.md")
+
+    assert all(f"`{reason.value}` (" in text for reason in Rejection)
+
+
 def test_every_mode_is_in_the_readme() -> None:
     """The table of modes is whole."""
     text = read("README.md")
@@ -236,7 +244,7 @@ def test_settings_named_in_the_text_exist() -> None:
 
 def test_metrics_named_in_the_text_exist() -> None:
     """A metric that a document names is one."""
-    known = {family.exposed_name for family in FAMILIES}
+    known = {family.exposed_name for family in FAMILIES} | {setting.name for setting in SETTINGS}
     for document in DOCUMENTS:
         assert set(re.findall(r"\bproxy_\w+", document.read_text())) <= known, document
 

@@ -6,7 +6,6 @@ most clients, so connections that never say anything cost no more than idle clie
 
 from __future__ import annotations
 
-import enum
 import ipaddress
 import logging
 import socket
@@ -20,31 +19,17 @@ import trio
 from dualkv.config import ProxyConfig
 from dualkv.config.tls import tls_of_clients
 from dualkv.core.proxy_protocol import HEAD_BYTES, ProxyHeaderError, parse_head, source_of
+from dualkv.core.rejection import Rejection
 from dualkv.net.tls import ReloadingContext, server_context, shake_hands, why_refused
 from dualkv.net.transport import close_socket, receive_some
 from dualkv.observe.metrics import ProxyMetrics
 
-__all__ = ["Admission", "Admitted", "Rejection"]
+__all__ = ["Admission", "Admitted"]
 
 _LOG_SECONDS: Final = 1.0
 """At most one line in so long: whoever knocks must not fill the log."""
 
 _log = logging.getLogger("dualkv.admission")
-
-
-class Rejection(enum.StrEnum):
-    """Why a connection did not become a client."""
-
-    NETWORK = "network"
-    """Its address is in none of `allow_networks`."""
-    PROXY_HEADER = "proxy_header"
-    """It did not begin with a right PROXY header."""
-    HANDSHAKE = "handshake"
-    """It spoke no TLS, too old a version, or had not the certificate it needs."""
-    TOO_SLOW = "too_slow"
-    """Header and handshake were not there in time."""
-    GONE = "gone"
-    """It was closed before."""
 
 
 @attrs.frozen
@@ -112,7 +97,7 @@ class Admission:
         Cancelled, it closes *sock*, too.
         """
         try:
-            with trio.fail_after(self._seconds):
+            with trio.fail_after(self._seconds):  # noqa: ASYNC912 - a header or a handshake waits
                 source = await self._read_header(sock) if self._has_header else None
                 if self._networks and (source or sock.family != socket.AF_UNIX):
                     self._check_network(sock, source)
@@ -142,7 +127,7 @@ class Admission:
             head = parse_head(await _receive_exactly(sock, HEAD_BYTES))
             return source_of(head, await _receive_exactly(sock, head.body_bytes))
         except ProxyHeaderError as error:
-            raise _RejectedError(Rejection.PROXY_HEADER, str(error)) from None
+            raise _RejectedError(Rejection.HEADER, str(error)) from None
 
     def _reject(self, sock: socket.socket, error: Exception) -> None:
         if isinstance(error, _RejectedError):

@@ -24,6 +24,7 @@ from dualkv.core.gate import GateState
 from dualkv.core.leadership import Refresh
 from dualkv.core.ledger import DropReason, Queue
 from dualkv.core.pubsub_matching import Doubt
+from dualkv.core.rejection import Rejection
 from dualkv.observe.divergence_log import DROP_REASONS
 from dualkv.observe.metrics import DURATION_BUCKETS_SECONDS, PoolCounters, ProxyMetrics
 
@@ -463,14 +464,14 @@ FAMILIES: Final = (
         _C,
         "Connections that did not become clients, by reason.",
         ("reason",),
-        _counter(lambda m: m.rejected_connections),
+        _counter(lambda m: {reason.value: m.rejected_connections[reason] for reason in Rejection}),
     ),
     Family(
         "tls_reloads",
         _C,
         "How often the listener's certificate was read again: loaded, or failed (the old one stays).",
         ("outcome",),
-        _counter(lambda m: m.tls_reloads),
+        _counter(lambda m: {outcome: m.tls_reloads[outcome] for outcome in ("loaded", "failed")}),
     ),
     Family(
         "auth_failures",

@@ -111,6 +111,7 @@ def test_settings_are_what_dualkv_takes(values: dict[str, Any], tmp_path: Path) 
     for name, value in values.get("config", {}).items():
         if isinstance(value, str | int | float):
             assert getattr(config, name) == value
+    assert isinstance(config.listen, tuple)
     assert (config.listen[1], config.metrics and config.metrics[1]) == (6479, 9191)
     assert bool(config.journal_dir) == (values.get("journal", {}).get("kind") != "none")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ import pytest
 import trio
 import trustme
 
-from dualkv.config import ProxyMode
+from dualkv.config import ProxyConfig, ProxyMode
+from dualkv.core.rejection import Rejection
 from dualkv.errors import ConfigError
-from dualkv.net.admission import Rejection
 from dualkv.resp import encode
+from dualkv.serve import ProxyServer
 from tests.support.fake_backend import FakeBackend, echo, running_fake
 from tests.support.proxy import Proxy, running_proxy, wait_until
 from tests.support.tls import Pems, read, talk_in_vain, tls_connect, write
@@ -29,12 +30,17 @@ def _pems(tmp_path: Path) -> Pems:
     return Pems(tmp_path)
 
 
+def serving_for(primary: str, **settings: Any) -> AbstractAsyncContextManager[Proxy]:
+    """Run dualkv before one store for the block."""
+    return running_proxy(primary, mode=ProxyMode.REDIS_ONLY, **settings)
+
+
 @asynccontextmanager
 async def tls_proxy(pems: Pems, **settings: Any) -> AsyncIterator[tuple[FakeBackend, Proxy]]:
     """Run dualkv with a TLS listener before an echoing store for the block."""
     async with (
         running_fake(echo) as fake,
-        running_proxy(fake.address, tls_cert=pems.cert, tls_key=pems.key, **settings) as proxy,
+        serving_for(fake.address, tls_cert=pems.cert, tls_key=pems.key, **settings) as proxy,
     ):
         yield fake, proxy
 
@@ -105,7 +111,7 @@ async def test_goodbyes_are_polite(pems: Pems) -> None:
 async def test_shutdown_answers_what_has_arrived(pems: Pems) -> None:
     """With commands in flight, a client gets its replies, encrypted, before it is closed."""
     async with (
-        tls_proxy(pems, mode=ProxyMode.REDIS_ONLY) as (fake, proxy),
+        tls_proxy(pems) as (fake, proxy),
         tls_connect(proxy.port, pems.context()) as (client, _),
     ):
         assert await client.call("GET", "a") == encode.bulk("a")
@@ -276,11 +282,9 @@ async def test_wrong_file_is_one_clear_line(pems: Pems, tmp_path: Path) -> None:
 
 async def start_failure(settings: dict[str, Any]) -> str:
     """Return why dualkv does not start."""
-    with pytest.raises(BaseExceptionGroup) as caught:
-        async with running_proxy("127.0.0.1:1", **settings):
-            pass
-    group: BaseException = caught.value
-    while isinstance(group, BaseExceptionGroup):
-        (group,) = group.exceptions
-    assert isinstance(group, ConfigError)
-    return str(group)
+    server = ProxyServer(
+        ProxyConfig(mode=ProxyMode.REDIS_ONLY, listen=("127.0.0.1", 0), metrics=None, **settings)
+    )
+    with pytest.raises(ConfigError) as caught:
+        await server.listen()
+    return str(caught.value)
