@@ -112,7 +112,8 @@ class Shard:
     def close_entrance(self) -> None:
         """Nothing more will be offered."""
         self._is_closed = True
-        self.wake()
+        if not self._is_stuck:
+            self.wake()
 
     @property
     def oldest_offer(self) -> float | None:

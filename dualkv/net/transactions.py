@@ -37,6 +37,8 @@ __all__ = ["Transactions"]
 
 _REFUSALS: Final = (Verdict.BUSY, Verdict.TOO_MUCH, Verdict.AGAIN)
 _MOST_REFUSALS: Final = 8
+_PRUDENCE: Final = 3
+"""It is sent again only if it may take so many times as long as before it was refused."""
 _MOST_EFFECTS: Final = 500
 """Of one item in one transaction. A real one took 1,000, and answered ``invalid request`` to some of more."""
 _FIRST_WAIT_SECONDS: Final = 0.02
@@ -84,13 +86,15 @@ class Transactions:
             pacing = self._pacing
             portion, *rest = portions(waiting.pop(), pacing.effects, pacing.size_bytes)
             waiting += reversed(rest)
+            began = self._clock()
             verdict, told = await self._execute(portion)
             if verdict in _REFUSALS:
                 if verdict is not Verdict.AGAIN:
                     pacing.refused(self._turn, self._effects, is_busy=verdict is Verdict.BUSY)
                 wait = 0.0 if verdict is Verdict.TOO_MUCH else backoff.next_wait_seconds()
                 refusals += 1
-                if refusals <= _MOST_REFUSALS and self._clock() + wait < until:
+                took = self._clock() - began
+                if refusals <= _MOST_REFUSALS and self._clock() + wait + _PRUDENCE * took < until:
                     waiting.append(portion)
                     await trio.sleep(wait)
                     continue

@@ -194,7 +194,7 @@ async def test_what_is_too_much_goes_in_portions(elastickv: Cluster, elastickv_s
 
 async def test_lasting_overload_ends_in_dirty_keys(elastickv: Cluster) -> None:
     """Who is refused for so long that nothing is left of its time has failed; the connection stays."""
-    async with fusing(elastickv, timeout_seconds=0.5) as bench:
+    async with fusing(elastickv, timeout_seconds=1.0) as bench:
         elastickv.faults.add(BUSY)
         bench.offer("SET k 1", "SET l 1")
         await bench.wait_settled()

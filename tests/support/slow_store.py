@@ -50,6 +50,7 @@ _INTRODUCTION = {
     b"INFO": encode.bulk("redis_version:7.0.0\r\nrun_id:slow\r\n"),
     b"COMMAND": encode.error("ERR no"),
     b"CONFIG": encode.error("ERR no"),
+    b"CLIENT": encode.OK,
 }
 
 
