@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -12,6 +12,7 @@ from dualkv.core.routing import Plan
 from dualkv.core.translator import NOT_ASKED, Asked
 from dualkv.errors import ConnectionLost
 from dualkv.net.waiting import Timed
+from dualkv.resp.encode import null_array
 from dualkv.resp.replies import elements_of, is_error, is_null
 from dualkv.resp.requests import Request
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from dualkv.net.writer import DualWriter
 
 __all__ = ["Attempt", "Call", "PositionedCall", "SingleCall"]
+
+_NOT_IN_TRANSACTIONS: Final = b"-ERR unsupported command"
+"""ElasticKV answers this to EXEC, after it has queued the command."""
+_NOTHING: Final = null_array(2)
 
 
 class Call:
@@ -150,12 +155,18 @@ class Attempt(SingleCall):
         self.missing += 2
 
     def on_replies(self, frames: list[bytes], now: float) -> None:
-        """Unwrap the reply; what got nothing was no command yet."""
+        """Unwrap the reply; what got nothing was no command yet.
+
+        ElasticKV takes few commands in transactions: the others have to wait without having tried.
+        """
         self.missing -= len(frames)
         self._arrived += frames
         if self.missing:
-            return
+            return None
         _, queued, result, *answers = self._arrived
+        if result.startswith(_NOT_IN_TRANSACTIONS) and not is_error(queued):
+            self._frame = _NOTHING
+            return self._done.set()
         self._frame = queued if is_error(queued) else result if is_error(result) else elements_of(result)[0]
         if not is_null(self._frame):
             self._book(self._plan, self.request, self._frame, now, self._asked, answers)
@@ -163,4 +174,4 @@ class Attempt(SingleCall):
             self._writer.mirror(
                 self._plan, self.request, self._frame, now, self._context, self._asked, answers
             )
-        self._done.set()
+        return self._done.set()

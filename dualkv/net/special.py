@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from dualkv.commands.table import UNKNOWN
 from dualkv.core.answers import answer
 from dualkv.core.auth import User, Users
 from dualkv.core.clients import describe, parse_kill, parse_list, parse_unblock, text_reply
@@ -341,8 +340,6 @@ class SpecialCommands:
 
     def _finish(self, transaction: Transaction, is_raised: bool, results: list[bytes]) -> list[bytes]:
         """Execute what of a transaction is ours, and put its answers in place."""
-        if len(results) != len(transaction.queued):  # ElasticKV leaves out what it did not queue
-            return [raised(UNKNOWN, (), told) for told in results] if is_raised else results
         finished = []
         for (plan, request), told in zip(transaction.queued, results, strict=True):
             result = told
