@@ -32,6 +32,8 @@ SETS: dict[str, dict[str, Any]] = {
         "imagePullSecrets": [{"name": "pull"}],
         "podAnnotations": {"example.org/a": "b"},
         "podLabels": {"team": "stores"},
+        "extraVolumes": [{"name": "certificates", "secret": {"secretName": "dualkv-tls"}}],
+        "extraVolumeMounts": [{"name": "certificates", "mountPath": "/etc/dualkv-tls", "readOnly": True}],
         "nodeSelector": {"disk": "local"},
         "tolerations": [{"key": "stores", "operator": "Exists"}],
         "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
@@ -121,7 +123,7 @@ def test_secrets_are_mounted_where_the_settings_look(values: dict[str, Any]) -> 
     """Each ``…_file`` of the settings is an item of the Secret's volume; no secret is in the ConfigMap."""
     objects = by_kind(values)
     text = objects["ConfigMap/dualkv"]["data"]["dualkv.toml"]
-    volumes = [volume["secret"] for volume in pod(values)["volumes"] if "secret" in volume]
+    volumes = [volume["secret"] for volume in pod(values)["volumes"] if volume["name"] == "secrets"]
 
     looked_for = set(re.findall(r'^(\w+)_file = "/run/secrets/dualkv/\1"$', text, re.MULTILINE))
     assert looked_for == {item["key"] for volume in volumes for item in volume["items"]}
