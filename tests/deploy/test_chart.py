@@ -217,6 +217,17 @@ def test_probes_ask_for_life_and_for_readiness(values: dict[str, Any]) -> None:
     assert asked == {"startup": "/healthz", "liveness": "/healthz", "readiness": "/readyz"}
 
 
+@pytest.mark.parametrize(("tls", "scheme"), [("off", "HTTP"), ("on", "HTTPS")])
+def test_probes_and_scrapes_speak_what_http_speaks(tls: str, scheme: str) -> None:
+    """Plain, or TLS with `metrics_tls`."""
+    objects = by_kind({"config": {"metrics_tls": tls}, "serviceMonitor": {"enabled": True}})
+    (container,) = objects["StatefulSet/dualkv"]["spec"]["template"]["spec"]["containers"]
+
+    probes = [container[f"{probe}Probe"]["httpGet"] for probe in ("startup", "liveness", "readiness")]
+    assert {probe["scheme"] for probe in probes} == {scheme}
+    assert objects["ServiceMonitor/dualkv"]["spec"]["endpoints"][0]["scheme"] == scheme.lower()
+
+
 @every_set
 def test_what_selects_pods_finds_them(values: dict[str, Any]) -> None:
     """Services, budget, policy and autoscaler mean the pods of this release; ports by names that exist."""
@@ -269,6 +280,7 @@ def test_changed_settings_and_secrets_restart_the_pods() -> None:
         {"config": {"listen": ":1"}},
         {"config": {"drain": "1h"}},
         {"config": {"primary_password": "secret"}},
+        {"config": {"metrics_tls": "mutual"}},
         {"secrets": {"values": {"password": "secret"}}},
         {"journal": {"kind": "shared"}},
         {"shutdown": {"drainSeconds": 0}},

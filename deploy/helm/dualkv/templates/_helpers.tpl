@@ -26,6 +26,10 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 {{- end }}
 
+{{- define "dualkv.scheme" -}}
+{{ if eq (.Values.config.metrics_tls | default "off") "off" }}HTTP{{ else }}HTTPS{{ end }}
+{{- end }}
+
 {{- define "dualkv.secretName" -}}
 {{ .Values.secrets.existing | default (include "dualkv.name" .) }}
 {{- end }}
