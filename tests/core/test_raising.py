@@ -8,8 +8,10 @@ from typing import Final
 
 import pytest
 
+from dualkv.commands.table import COMMANDS
 from dualkv.core.raising import raised, raised_hello
 from dualkv.core.routing import plan_of
+from dualkv.resp.replies import ReplySplitter
 from dualkv.servers import EmbeddedServer
 from tests.core.elastickv_dialect import ELASTICKV
 from tests.support.servers import Pair
@@ -228,6 +230,7 @@ def test_all_commands_of_elastickv_are_tried() -> None:
         ("ZSCORE z a", "$3|1.1", ",1.1"),
         ("ZADD z INCR 1 a", "$-1", "_"),
         ("ZRANGE z 0 -1 WITHSCORES", "*2|$1|a|$4|+Inf", "*1|*2|$1|a|,inf"),
+        ("ZRANGE z 0 -1 WITHSCORES", "*2|+a|$1|1", "*1|*2|+a|,1"),
     ],
 )
 def test_doubles_are_written_as_redis_does(request_line: str, reply: str, expected: str) -> None:
@@ -261,6 +264,16 @@ def test_doubles_are_written_as_redis_does(request_line: str, reply: str, expect
 def test_what_redis_does_not_answer_stays_as_it_is(request_line: str, reply: str) -> None:
     """Errors, what is RESP3 already, and what does not fit the command pass unchanged."""
     assert lines(reply) == raise_reply(tuple(request_line.split()), lines(reply))
+
+
+@pytest.mark.parametrize("reply", ["*-1", "*0", "*1|*1|*1|*1|:1", "*2|*0|$-1", "*3|:1|+a|*-1", "$0|", "$-1"])
+def test_no_reply_is_too_odd(reply: str) -> None:
+    """Whatever a store answers to whichever command: it becomes some frame, and the lane lives on."""
+    frame = lines(reply)
+    for spec in COMMANDS:
+        for words in ("", "INCR", "1 WITHSCORES WITHCOORD IDX WITHVALUES 1 WITHSCORES"):
+            args = (*spec.name.encode().split(), *words.encode().split())
+            assert ReplySplitter().feed(raised(spec, args, frame)), spec.name
 
 
 def test_deep_reply_of_a_script_is_raised() -> None:
