@@ -132,7 +132,7 @@ def why_refused(error: OSError, ca_setting: str = "") -> str:
         hint = f" (the setting {ca_setting} names whom to believe)" if ca_setting else ""
         known = error.verify_code not in _UNKNOWN_ISSUER
         return f"certificate verify failed: {error.verify_message}{'' if known else hint}"
-    if isinstance(error, ssl.SSLEOFError | ConnectionError):
+    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | ConnectionError):
         return "closed during the TLS handshake"
     if isinstance(error, ssl.SSLError) and error.reason:
         return f"TLS: {error.reason.replace('_', ' ').lower()}"

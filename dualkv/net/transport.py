@@ -163,7 +163,9 @@ async def dial(options: BackendOptions, client_name: str) -> tuple[socket.socket
         return sock, await _introduce(sock, options, client_name)
     except (OSError, ConfigError, ConnectionLost, ReplyProtocolError) as error:
         sock.close()
-        raise BackendUnavailable(f"{options.address}: {error}") from None
+        # A store that wants a certificate says so behind the TLS handshake, or just hangs up.
+        why = why_refused(error) if options.tls and isinstance(error, OSError) else error
+        raise BackendUnavailable(f"{options.address}: {why}") from None
     except BaseException:
         sock.close()
         raise

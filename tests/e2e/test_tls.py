@@ -25,6 +25,7 @@ from dualkv.resp import encode
 from dualkv.servers import EmbeddedServer, free_port
 from tests.support.proxy import running_proxy, wait_until
 from tests.support.servers import Pair
+from tests.support.stores import contents
 from tests.support.tls import Pems, tls_connect
 
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to" / "tls.md"
@@ -54,7 +55,7 @@ def _tls_pair(pems: Pems) -> Iterator[tuple[Pair, list[str]]]:
 
 async def test_all_three_legs_speak_tls(pems: Pems, tls_pair: tuple[Pair, list[str]]) -> None:
     """Client, primary and secondary, each with certificates on both sides: all is mirrored and compared."""
-    _, addresses = tls_pair
+    pair, addresses = tls_pair
     mine = pems.of_client("dualkv")
     async with (
         running_proxy(
@@ -69,10 +70,10 @@ async def test_all_three_legs_speak_tls(pems: Pems, tls_pair: tuple[Pair, list[s
             assert await client.call("SET", f"k{number}", "x" * number * 500) == encode.OK
             assert await client.call("GET", f"k{number}") == encode.bulk("x" * number * 500)
         assert b"subscribe" in await client.call("SUBSCRIBE", "channel")
-        await proxy.wait_drained()
+        await proxy.wait_repaired()
 
-        assert proxy.metrics.total_ledger().applied >= 200
-        assert proxy.metrics.shadow_matches >= 200
+        assert contents(pair.primary) == contents(pair.secondary)
+        assert proxy.metrics.shadow_matches > 0
         assert not proxy.metrics.divergences
 
 
@@ -85,7 +86,7 @@ async def test_store_that_wants_a_certificate_refuses_without(
         await wait_until(lambda: proxy.server.writer.primary.last_error is not None)
         error = proxy.server.writer.primary.last_error
         assert error is not None
-        assert re.search("certificate required|closed|reset|Broken pipe", error)
+        assert re.search("certificate required|closed", error), error
 
 
 def _get(port: int, context: ssl.SSLContext, path: str = "/healthz") -> str:
