@@ -9,6 +9,9 @@ alike, and does not meet what was left of an older one of its name. The second w
 every key that is there from its beginning to its end; a key that comes meanwhile comes with its writes. What
 expires on the primary before it is copied would stay there if its expiry had not got there: so the first walk
 is made once more at the end.
+
+A primary that cannot be asked for its keys (ElasticKV) is walked by the secondary's: the first walk copies
+those, and there is no second one. What only such a primary has is found when it is read.
 """
 
 from __future__ import annotations
@@ -165,6 +168,11 @@ class Resync:
 
     async def _copy_each(self, dbs: Iterable[int]) -> bool:
         """Copy all databases; return whether the primary was the same process all the time."""
+        if not self._lists_primary:
+            _log.warning(
+                "the primary's keys cannot be listed: those that only it has are found as they are read"
+            )
+            return True
         progress = self.progress
         for db in sorted(db for db in dbs if db >= progress.db):
             if not await self._copy_all(db):
@@ -195,6 +203,11 @@ class Resync:
 
     # --- the secondary's keys
 
+    @property
+    def _lists_primary(self) -> bool:
+        """Whether the primary's keys can be listed; else the secondary's are copied."""
+        return self._writer.primary_dialect.is_enumerable
+
     async def _is_enumerable(self) -> bool:
         """Whether the secondary's keys can be listed; waits until it has said what it is."""
         while (dialect := self._stream.dialect) is None:  # noqa: ASYNC110 - it tells nobody
@@ -219,7 +232,8 @@ class Resync:
         sock, greeting = await backend.open("resync")
         connection = Connection(sock, greeting)
         try:
-            paired = self._writer.has_paired_dbs
+            # Where the primary's databases are one, the secondary's others have nothing to do with it.
+            paired = self._writer.has_paired_dbs or not self._writer.primary_dialect.has_databases
             (reply,) = await self._call(connection, command("INFO", "keyspace"))
             # Who does not tell has what the primary's clients use, as far as anybody knows.
             for db in sorted(_keys_in(reply) if not _is_refusal(reply) else self._writer.lane.dbs):
@@ -248,6 +262,9 @@ class Resync:
             cursor, keys = _scanned(reply)
             if keys:
                 await self._remove_missing(db, keys)
+                if not self._lists_primary and progress.phase is Phase.CLEANING:
+                    progress.bytes_done += await self._copier.copy_found([(db, key) for key in keys])
+                    progress.keys_done += len(keys)
             self._tell()
             if cursor == b"0":
                 return
