@@ -21,7 +21,7 @@ _RATE = 600
 @pytest.mark.parametrize(("side", "seed"), [(Side.SECONDARY, 1), (Side.SECONDARY, 2), (Side.PRIMARY, 3)])
 async def test_elastickv_and_the_other_store_end_equal(running_pair: Pair, side: Side, seed: int) -> None:
     """The leader moves every second, is overloaded, and cuts connections behind what it has applied."""
-    # A flush that ElasticKV refuses as the secondary leaves keys that nobody can list: that is another matter.
+    # A flush that ElasticKV refuses as the secondary leaves keys that nobody can list: not settled yet.
     result = await run_with_elastickv(
         seed,
         side,
