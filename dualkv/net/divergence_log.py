@@ -52,7 +52,7 @@ class DivergenceLogWriter:
                 if not await self._write_batch():
                     await trio.sleep(AFTER_FAILURE_SECONDS)
         finally:
-            with trio.move_on_after(AT_END_SECONDS, shield=True):
+            with trio.move_on_after(AT_END_SECONDS, shield=True):  # noqa: ASYNC912 - perhaps nothing is left
                 while len(self._log) and await self._write_batch():
                     pass
             while batch := self._log.take():

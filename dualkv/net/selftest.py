@@ -109,7 +109,7 @@ class SelfTest:
                 nursery.cancel_scope.cancel("the self-test is over")
         finally:
             if self._is_written or self._is_spread:
-                await self._clean_up()
+                await self._clean_up()  # noqa: ASYNC102 - it is shielded, with a deadline
             for canary in self._canaries:
                 writer.shadow_judge.canaries.pop(canary.key, None)
             self._primary.close()
@@ -128,7 +128,7 @@ class SelfTest:
         }
         for step, do in needed.items():
             why = f"not done within {self._patience_seconds:g} s"
-            with trio.move_on_at(deadline):
+            with trio.move_on_at(deadline):  # noqa: ASYNC912 - each step asks a store
                 try:
                     await do()
                     why = ""
@@ -142,7 +142,7 @@ class SelfTest:
         if Step.MATCH not in steps:
             return
         why = ""
-        with trio.move_on_at(deadline):
+        with trio.move_on_at(deadline):  # noqa: ASYNC912 - stores are asked
             try:
                 await self._spread()
                 await self._watch_all()
@@ -255,7 +255,7 @@ class SelfTest:
             self._is_written, self._is_spread, False, False,
         )  # fmt: skip
         unreachable = (BackendUnavailable, ConnectionLost, ReplyProtocolError)
-        with trio.move_on_after(_CLEAN_UP_SECONDS, shield=True):
+        with trio.move_on_after(_CLEAN_UP_SECONDS, shield=True):  # noqa: ASYNC912 - perhaps nothing is
             for canary in self._canaries[1:] if was_spread else ():
                 for store in (self._primary, self._secondary):
                     with suppress(*unreachable):

@@ -276,7 +276,7 @@ class ShadowJudge:
         """Read again what differed, in order, until cancelled."""
         in_hand: Suspicion | None = None
         try:
-            while True:
+            while True:  # noqa: ASYNC913 - what is over already needs no waiting
                 wait_seconds = self._due[0][0] - self._clock() if self._due else math.inf
                 if wait_seconds > 0:
                     self._news = trio.Event()

@@ -690,7 +690,7 @@ async def test_each_second_what_was_written_is_forced_to_the_disk(
         write(journal, b"a")
         await wait_until(lambda: proxy.asked == 1 and not journal._is_unsynced)
         calls = -1
-        with trio.fail_after(10):
+        with trio.fail_after(10):  # noqa: ASYNC912 - there has been one
             while calls != syncs.calls:  # a thread may still be at it
                 calls = syncs.calls
                 await trio.sleep(0.02)

@@ -92,8 +92,10 @@ class FakeConnection:
 
     @property
     def commands(self) -> list[Args]:
-        """What it was told behind the introduction."""
-        return [] if self.introduction_length is None else self.received[self.introduction_length :]
+        """What it was told behind the introduction, but for ``TIME``, which is asked now and then."""
+        if self.introduction_length is None:
+            return []
+        return [args for args in self.received[self.introduction_length :] if args != (b"TIME",)]
 
     def open_questions(self) -> None:
         """From now on, the questions of mirroring belong to the introduction, if they come at once."""

@@ -65,7 +65,7 @@ async def slow_store(seconds: float) -> AsyncIterator[SlowStore]:
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
         port = listeners[0].socket.getsockname()[1]
         store = SlowStore(f"127.0.0.1:{port}", seconds)
-        nursery.start_soon(trio.serve_listeners, store.serve, listeners)
+        await nursery.start(trio.serve_listeners, store.serve, listeners)
         try:
             yield store
         finally:
