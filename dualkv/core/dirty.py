@@ -93,6 +93,8 @@ class DirtyKeys:
         """How many became clean again."""
         self.functions = False
         """Whether the libraries of functions may differ."""
+        self.has_missed_flush = False
+        """Whether the other store may still hold what the primary has removed with ``FLUSHALL``."""
         self.needs_resync: str | None = None
         """Why copying single keys is not enough any more; None: it is."""
 

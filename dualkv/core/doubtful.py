@@ -28,6 +28,7 @@ __all__ = ["DoubtfulKeys"]
 
 _INDEPENDENT: Final = frozenset({"MSET", "DEL", "UNLINK", "EXISTS", "TOUCH"})
 """What they do to one key has nothing to do with their other keys."""
+_FLUSHES: Final = frozenset({"FLUSHALL", "FLUSHDB"})
 _MEETS_EXPIRED: Final = frozenset({"PERSIST", "PEXPIREAT", "HPERSIST", "HPEXPIREAT", "HDEL"})
 """Sent to what expires soon: when another reply comes, it has expired over there, and that is no fault.
 Nor is it one when what was executed beside the lane meets something else than there."""
@@ -189,6 +190,7 @@ class DoubtfulKeys:
             self.dirty.functions = True
         if not is_about_data(item):
             return
+        self._note_flush(item)
         keys = self.keys_now(item)
         if keys is not None and item.queue is Queue.COPY:
             for key in keys:
@@ -219,6 +221,7 @@ class DoubtfulKeys:
                 is_news = self.dirty.functions = True
             if reason is None or name in NOT_DATA:
                 continue
+            self.dirty.has_missed_flush |= name in _FLUSHES
             is_explained = keys is not None and not item.copied.isdisjoint(keys)
             if reason is DirtyReason.REPLY_DIFFERED and is_explained:
                 continue
@@ -237,6 +240,10 @@ class DoubtfulKeys:
             if is_script and not self._names_its_keys(plan, request):
                 self.dirty.require_resync(f"a script that may write keys it does not name: {reason.value}")
         return is_news
+
+    def _note_flush(self, item: StreamItem) -> None:
+        commands = item.parts or ((item.plan, item.request),)
+        self.dirty.has_missed_flush |= any(plan.spec.name in _FLUSHES for plan, _ in commands)
 
     def _is_well_named(self, item: StreamItem) -> bool:
         """Whether the keys that an item names are all that it touches."""

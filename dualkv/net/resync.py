@@ -215,8 +215,18 @@ class Resync:
         return dialect.has("SCAN") and dialect.is_enumerable
 
     async def _clean_all(self) -> None:
-        """Walk the secondary, where that is possible, until it has been done without trouble."""
-        progress = self.progress
+        """Walk the secondary, where that is possible, until it has been done without trouble.
+
+        Where it is not, and it may have missed a flush, it is flushed now: all is copied behind that.
+        """
+        progress, dirty = self.progress, self._writer.dirty
+        is_first = progress.phase is Phase.CLEANING
+        if is_first and dirty.has_missed_flush and not await self._is_enumerable():
+            flush = commands_item(
+                Queue.COPY, [Command((b"FLUSHALL",))], self._writer.clock(), self._writer.own_context
+            )
+            dirty.has_missed_flush = False
+            self._stream.offer([flush])
         while await self._is_enumerable():
             try:
                 await self._clean()

@@ -10,7 +10,7 @@ import trio
 from dualkv.config import ProxyMode
 from dualkv.core.dirty import DirtyReason
 from tests.fakes.elastickv import Cluster, Pace
-from tests.fakes.elastickv.texts import BUSY, INVALID_REQUEST
+from tests.fakes.elastickv.texts import BUSY, DEADLINE, INVALID_REQUEST
 from tests.support.client import connect
 from tests.support.proxy import Proxy, running_proxy, wait_until
 from tests.support.servers import Pair
@@ -86,4 +86,25 @@ async def test_burst_becomes_copies_in_transactions(pair: Pair, elastickv: Clust
         assert unequal(pair, elastickv) == []
         assert elastickv.pipeline.committed < 300
         assert proxy.metrics.total_ledger().dropped.total() == 0
+        assert elastickv.harmful == 0
+
+
+@pytest.mark.parametrize("is_applied", [True, False])
+@pytest.mark.parametrize("flush", ["FLUSHALL", "FLUSHDB"])
+async def test_flush_that_may_not_have_been_applied_is_made_up_for(
+    pair: Pair, elastickv: Cluster, flush: str, is_applied: bool
+) -> None:
+    """The keys of this store cannot be listed: it is flushed again, and everything is copied behind that."""
+    async with running_proxy(
+        pair.primary.address, elastickv.addresses[0], ProxyMode.DUAL_WRITE
+    ) as proxy, connect(proxy.port) as client:  # fmt: skip
+        await wait_introduced(proxy)
+        await client.pipeline([("SET", f"old{number}", number) for number in range(50)])
+        await proxy.wait_drained()
+        elastickv.faults.add(DEADLINE, commands={"FLUSHALL", "FLUSHDB"}, count=1, is_applied=is_applied)
+        await client.call(flush)
+        await client.pipeline([("RPUSH", f"new{number}", number) for number in range(50)])
+        await proxy.wait_repaired()
+
+        assert unequal(pair, elastickv) == []
         assert elastickv.harmful == 0
