@@ -448,14 +448,15 @@ class Translator:
         for at, one in enumerate(said):
             name = one.args[0].upper()
             key = (db, one.args[1]) if len(one.args) > 1 else (db, b"")
-            if name in _CREATES and (name != b"SET" or b"KEEPTTL" in one.args[3:]):
-                guard, expires_at_ms = book.guard(key, told.get(key[1]), now_ms)
+            created = _created(name, one.args)
+            if created is not None:
+                guard, expires_at_ms = book.guard((db, created), told.get(created), now_ms)
                 if guard is Guard.COPY:
                     return self._copied(plan, args, effects, db)
                 if name == b"SET" and self._names_expiry:
                     said[at] = _with_expiry(one, expires_at_ms)
                 elif guard is Guard.EXPIRE_AT:
-                    behind.append(Command((b"PEXPIREAT", key[1], b"%d" % expires_at_ms)))
+                    behind.append(Command((b"PEXPIREAT", created, b"%d" % expires_at_ms)))
             elif (named_ms := _named_expiry_ms(name, one.args)) is not None:
                 book.learn(key, named_ms, now_ms)
             elif name == b"PERSIST":
@@ -521,6 +522,13 @@ def _with_expiry(command: Command, expires_at_ms: int) -> Command:
     """Return a ``SET`` that keeps the expiry by naming it."""
     until = () if expires_at_ms == NEVER else (b"PXAT", b"%d" % expires_at_ms)
     return command._replace(args=(*command.args[:3], *until))
+
+
+def _created(name: bytes, args: Args) -> bytes | None:
+    """Return the key that a command creates, or writes into, without setting its expiry."""
+    if name == b"XGROUP":
+        return args[2] if b"MKSTREAM" in map(bytes.upper, args[4:]) else None
+    return args[1] if name in _CREATES and (name != b"SET" or b"KEEPTTL" in args[3:]) else None
 
 
 def _has_one_key(spec: CommandSpec) -> bool:

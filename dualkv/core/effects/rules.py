@@ -77,7 +77,7 @@ that clients send them or that effects consist of them. ``SET`` does so with KEE
 """
 
 WRITES_INTO: Final[Mapping[str, int]] = {
-    "SMOVE": 2, "LMOVE": 2, "BLMOVE": 2, "RPOPLPUSH": 2, "BRPOPLPUSH": 2,
+    "SMOVE": 2, "LMOVE": 2, "BLMOVE": 2, "RPOPLPUSH": 2, "BRPOPLPUSH": 2, "XGROUP CREATE": 2,
 }  # fmt: skip
 """Commands whose effects do so with another key: its position."""
 
