@@ -79,25 +79,25 @@ def verbatim(frame: bytes) -> bytes:
     return b"=%d\r\ntxt:%b\r\n" % (len(text) + 4, text)
 
 
-def _headed(kind: bytes, size: int) -> Rule:
+def _headed(kind: bytes, size: int, frame: bytes) -> bytes:
     """An array with another head, whose parts consist of *size* elements; only nil differs in the body."""
-
-    def raise_head(frame: bytes) -> bytes:
-        if frame[0] != _ARRAY or frame == b"*-1\r\n":
-            return plain(frame)
-        head, _, body = frame.partition(b"\r\n")
-        count, rest = divmod(int(head[1:]), size)
-        if rest:
-            raise ValueError("a part is missing")
-        return b"%b%d\r\n%b" % (kind, count, plain(body))
-
-    return raise_head
+    if frame[0] != _ARRAY or frame == b"*-1\r\n":
+        return plain(frame)
+    head, _, body = frame.partition(b"\r\n")
+    count, rest = divmod(int(head[1:]), size)
+    if rest:
+        raise ValueError("a part is missing")
+    return b"%b%d\r\n%b" % (kind, count, plain(body))
 
 
-as_set: Final = _headed(b"~", 1)
-"""An array that becomes a set."""
-plain_map: Final = _headed(b"%", 2)
-"""A flat array of names and values that becomes a map; the values stay as they are."""
+def as_set(frame: bytes) -> bytes:
+    """Return an array as a set."""
+    return _headed(b"~", 1, frame)
+
+
+def plain_map(frame: bytes) -> bytes:
+    """Return a flat array of names and values as a map; the values stay as they are."""
+    return _headed(b"%", 2, frame)
 
 
 def each(rule: Rule) -> Rule:

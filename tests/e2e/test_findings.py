@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -213,6 +214,8 @@ async def test_followers_see_new_divergences(proxy: Proxy) -> None:
                 [sys.executable, "-u", "-m", "dualkv", "divergences", "--follow", "--json", "--url", url],
                 stdout=subprocess.PIPE,
                 check=False,
+                # Who runs the tests in the background may have had it ignored.
+                preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
             )
         )
         received = b""
