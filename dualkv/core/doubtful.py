@@ -77,7 +77,7 @@ class DoubtfulKeys:
 
     def follow_swaps(self, item: StreamItem, now: float) -> None:
         """Take note if an item has exchanged databases: their doubtful keys go with them."""
-        for plan, request in item.parts or ((item.plan, item.request),):
+        for plan, request in item.commands:
             if plan.spec.name == "SWAPDB":
                 one, other = int(request.args[1]), int(request.args[2])
                 self._swaps.append((one, other))
@@ -136,8 +136,7 @@ class DoubtfulKeys:
             return False
         if item.queue is Queue.SHADOW:
             return True
-        parts = item.parts or ((item.plan, item.request),)
-        if keys is not None and not any(disturbs(plan.spec.name) for plan, _ in parts):
+        if keys is not None and not any(disturbs(plan.spec.name) for plan, _ in item.commands):
             item.copied = item.copied.union(item.keys_by_db() or ())  # counts differ: elements are missing
             return False
         self.copy_now(concerned, now)
@@ -212,9 +211,8 @@ class DoubtfulKeys:
             self.not_applied(item, DirtyReason.FAILED, now)
             return True
         is_news = False
-        commands = item.parts or ((item.plan, item.request),)
         for (plan, request), (_, keys), reason in zip(
-            commands, item.keys_of_parts(), outcomes(item, frame), strict=True
+            item.commands, item.keys_of_parts(), outcomes(item, frame), strict=True
         ):
             name = plan.spec.name
             if name.startswith("FUNCTION") and reason is not None:
@@ -242,14 +240,13 @@ class DoubtfulKeys:
         return is_news
 
     def _note_flush(self, item: StreamItem) -> None:
-        commands = item.parts or ((item.plan, item.request),)
-        self.dirty.has_missed_flush |= any(plan.spec.name in _FLUSHES for plan, _ in commands)
+        self.dirty.has_missed_flush |= any(plan.spec.name in _FLUSHES for plan, _ in item.commands)
 
     def _is_well_named(self, item: StreamItem) -> bool:
         """Whether the keys that an item names are all that it touches."""
         return all(
             self._names_its_keys(plan, request)
-            for plan, request in item.parts or ((item.plan, item.request),)
+            for plan, request in item.commands
             if plan.queue is Queue.SCRIPT
         )
 

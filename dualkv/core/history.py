@@ -91,8 +91,7 @@ def _entries(
         if not wanted.isdisjoint(item.keys_by_db() or ()):
             yield at, HistoryEntry.copied(ago)
         return
-    commands = item.parts or ((item.plan, item.request),)
-    for (plan, request), (_, keys) in zip(commands, item.keys_of_parts(), strict=True):
+    for (plan, request), (_, keys) in zip(item.commands, item.keys_of_parts(), strict=True):
         if plan.queue is not None and (keys is None or not wanted.isdisjoint(keys)):
             yield at, HistoryEntry(ago, plan.spec.label, args=_cut(request.args))
 

@@ -77,6 +77,11 @@ class StreamItem:
     copied: frozenset[tuple[int, bytes]] = frozenset()
     """Those of its keys whose states are copied behind it: what it does to them does not matter."""
 
+    @property
+    def commands(self) -> tuple[tuple[Plan, Request], ...]:
+        """The commands that it is made of: those of a transaction, or the one."""
+        return self.parts or ((self.plan, self.request),)
+
     def keys(self) -> tuple[bytes, ...] | None:
         """Return the keys that order it among other items; None if it may touch any."""
         if not self.parts:
@@ -87,7 +92,7 @@ class StreamItem:
         """Return each of its commands with the keys it names, these with their databases; None: any keys."""
         db = self.context.db
         found: list[tuple[Plan, list[tuple[int, bytes]] | None]] = []
-        for plan, request in self.parts or ((self.plan, self.request),):
+        for plan, request in self.commands:
             if self.parts and plan.spec.name == "SELECT":
                 db = int(request.args[1])
             found.append((plan, keys_by_db(plan, request.args, db)))
@@ -136,19 +141,17 @@ def size_bytes(items: Iterable[StreamItem]) -> int:
 
 def is_about_data(item: StreamItem) -> bool:
     """Return whether anything in the keyspace differs if a write does not arrive."""
-    return any(plan.spec.name not in NOT_DATA for plan, _ in item.parts or ((item.plan, item.request),))
+    return any(plan.spec.name not in NOT_DATA for plan, _ in item.commands)
 
 
 def may_publish(item: StreamItem) -> bool:
     """Return whether subscribers may miss a message if a write does not arrive."""
-    return item.queue is Queue.SCRIPT or any(
-        plan.spec.name in PUBLISHING for plan, _ in item.parts or ((item.plan, item.request),)
-    )
+    return item.queue is Queue.SCRIPT or any(plan.spec.name in PUBLISHING for plan, _ in item.commands)
 
 
 def changes_functions(item: StreamItem) -> bool:
     """Return whether it changes the libraries of functions."""
-    return any(plan.spec.name in _FUNCTIONS for plan, _ in item.parts or ((item.plan, item.request),))
+    return any(plan.spec.name in _FUNCTIONS for plan, _ in item.commands)
 
 
 _FUNCTIONS: Final = frozenset({"FUNCTION LOAD", "FUNCTION DELETE", "FUNCTION FLUSH", "FUNCTION RESTORE"})

@@ -53,7 +53,7 @@ def effects_in(item: StreamItem, scripts: ScriptCache) -> list[Args]:
         item: Which.
         scripts: The bodies of the clients' scripts.
     """
-    parts = item.parts or ((item.plan, item.request),)
+    parts = item.commands
     if item.queue is not Queue.SCRIPT:
         return [request.args for _, request in parts]
     return [scripts.spelled_out(plan, request, set()).args for plan, request in parts]
