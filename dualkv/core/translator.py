@@ -40,6 +40,8 @@ Args = tuple[bytes, ...]
 Key = tuple[int, bytes]
 
 _CREATES: Final = frozenset(name.encode() for name in CREATES)
+_CREATES_ONLY_WITH: Final = {"SET": b"KEEPTTL", "XGROUP CREATE": b"MKSTREAM"}
+"""The option without which these create nothing whose expiry is another's."""
 _SCRIPT_RUNS: Final = frozenset({"EVAL", "EVALSHA", "FCALL"})
 _TRUSTING: Final = DERIVING | {"RENAME", "RENAMENX", "MOVE"}
 """They make one key out of another, which must be right over there."""
@@ -181,7 +183,8 @@ class Translator:
         now_ms = self.time.at_ms(now)
         keys: dict[bytes, None] = {}
         for plan, args in commands:
-            if plan.is_set and not any(word.upper() == b"KEEPTTL" for word in args[3:]):
+            only_with = _CREATES_ONLY_WITH.get(plan.spec.name)
+            if only_with is not None and only_with not in map(bytes.upper, args[3:]):
                 continue
             position = CREATED_ARGUMENT.get(plan.spec.name, 0)
             wanted = args[position : position + 1] if position else ()
