@@ -158,7 +158,7 @@ class ProxyServer:
             async with trio.open_nursery() as services:
                 services.start_soon(self._show_resync)
                 if http_listeners:
-                    app = build_app(self.writer, lambda: self.is_draining)
+                    app = build_app(lambda: self.writer, lambda: self.is_draining)
                     handshake_seconds = self.config.tls_handshake_timeout_seconds
                     await services.start(serve_http, app, http_listeners, self._http_tls(), handshake_seconds)
                 async with trio.open_nursery() as engine:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import attrs
@@ -29,19 +29,19 @@ _MAX_ANSWER_BYTES: Final = 2 * 1024 * 1024
 """What the divergences of one answer take in memory, roughly; the others are left out."""
 
 
-def findings_routes(writer: DualWriter) -> list[Route]:
+def findings_routes(get_writer: Callable[[], DualWriter]) -> list[Route]:
     """Return the pages.
 
     Args:
-        writer: What they tell about.
+        get_writer: Returns what they tell about.
     """
-    findings = writer.findings
 
     async def divergences(request: Request) -> Response:
         try:
             wanted, limit = _wanted(dict(request.query_params))
         except ValueError as error:
             return JSONResponse({"error": str(error)}, status_code=400)
+        findings, config = get_writer().findings, get_writer().config
         found = _bounded(findings.ring.find(wanted, limit), keeps_newest=not wanted.after)
 
         def answer() -> Response:
@@ -50,22 +50,24 @@ def findings_routes(writer: DualWriter) -> list[Route]:
                     "divergences": [findings.make_record(divergence) for divergence in found],
                     "remembered": len(findings.ring),
                     "so_far": findings.ring.added,
-                    "values_shown": writer.config.show_values,
+                    "values_shown": config.show_values,
                 }
             )
 
         return await trio.to_thread.run_sync(answer)  # a thousand records would keep clients waiting
 
     async def one_divergence(request: Request) -> Response:  # noqa: ASYNC124 - a plain one would run in a thread
+        findings = get_writer().findings
         found = findings.ring.get(request.path_params["id"])
         if found is None:
             return JSONResponse({"error": "no such divergence is remembered"}, status_code=404)
         return JSONResponse(findings.make_record(found))
 
     async def coverage(_: Request) -> Response:  # noqa: ASYNC124 - a plain one would run in a thread
-        return JSONResponse(coverage_of(writer))
+        return JSONResponse(coverage_of(get_writer()))
 
     async def readiness(_: Request) -> Response:  # noqa: ASYNC124 - a plain one would run in a thread
+        writer = get_writer()
         judged = readiness_of(writer)
         body = {
             "ready": judged.is_ready,

@@ -39,15 +39,15 @@ dualkv
 """
 
 
-def build_app(writer: DualWriter, is_draining: Callable[[], bool]) -> Starlette:
+def build_app(get_writer: Callable[[], DualWriter], is_draining: Callable[[], bool]) -> Starlette:
     """Return the application.
 
     Args:
-        writer: What it tells about.
+        get_writer: Returns what it tells about, which a change of the mode may replace; its metrics stay.
         is_draining: Whether the server is shutting down.
     """
     registry = CollectorRegistry()
-    registry.register(MetricsCollector(writer.metrics))
+    registry.register(MetricsCollector(get_writer().metrics))
 
     async def index(_: Request) -> Response:  # noqa: ASYNC124 - a plain one would run in a thread
         return PlainTextResponse(_INDEX)
@@ -56,7 +56,7 @@ def build_app(writer: DualWriter, is_draining: Callable[[], bool]) -> Starlette:
         return JSONResponse({"alive": True})
 
     async def readyz(_: Request) -> Response:  # noqa: ASYNC124 - a plain one would run in a thread
-        draining = is_draining()
+        writer, draining = get_writer(), is_draining()
         ready = is_ready(writer, is_draining=draining)
         body = {
             "ready": ready,
@@ -74,8 +74,8 @@ def build_app(writer: DualWriter, is_draining: Callable[[], bool]) -> Starlette:
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/metrics", _AsgiEndpoint(make_asgi_app(registry))),
-            *findings_routes(writer),
-            observed_route(writer),
+            *findings_routes(get_writer),
+            observed_route(get_writer),
         ]
     )
 

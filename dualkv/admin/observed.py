@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from starlette.requests import Request
@@ -13,15 +14,15 @@ from dualkv.net.writer import DualWriter
 __all__ = ["observed_of", "observed_route"]
 
 
-def observed_route(writer: DualWriter) -> Route:
+def observed_route(get_writer: Callable[[], DualWriter]) -> Route:
     """Return the page.
 
     Args:
-        writer: Whose clients it tells about.
+        get_writer: Returns whose clients it tells about.
     """
 
     async def observed(_: Request) -> Response:  # noqa: ASYNC124 - a plain one would run in a thread
-        return JSONResponse(observed_of(writer))
+        return JSONResponse(observed_of(get_writer()))
 
     return Route("/observed", observed)
 
