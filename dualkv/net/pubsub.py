@@ -3,7 +3,7 @@
 It is opened with the first subscription and speaks RESP2. A client's subscription is confirmed when the
 primary has confirmed it, so that nothing published afterwards is missed; what another client has subscribed
 to already needs no question. If the connection is lost, all subscribers are disconnected, as they would be
-by the primary.
+by the primary. A store that knows no way back from a subscription (ElasticKV) goes on sending to nobody.
 
 Pub/Sub knows no databases; users of the primary (``auth = pass-through``) have a connection each. A message
 goes to each subscriber as it came, at once; who does not read is disconnected at the limit of unread bytes.
@@ -82,6 +82,8 @@ class _Question:
     """Those that are not confirmed."""
     subscriber: Subscriber | None
     """Who wants to subscribe; None: this is an unsubscribing, or nobody wants it any more."""
+    is_end: bool = False
+    """Whether it is an unsubscribing."""
     done: trio.Event = attrs.field(factory=trio.Event)
     error: bytes | None = None
     is_lost: bool = False
@@ -93,7 +95,7 @@ class SharedSubscriptions:
     Args:
         backend: The primary.
         hub: Calls it when bytes arrive.
-        login: Makes the connection a user's.
+        login: The request that makes the connection a user's; empty: it is dualkv's own.
         watcher: Is told of subscriptions and messages.
     """
 
@@ -117,6 +119,8 @@ class SharedSubscriptions:
         self._questions: deque[_Question] = deque()
         self._subscribed: set[tuple[Kind, bytes]] = set()
         """What the primary has confirmed."""
+        self._kept: set[tuple[Kind, bytes]] = set()
+        """What nobody is subscribed to, and the primary did not let us unsubscribe from."""
         self._wanted: Counter[tuple[Kind, bytes]] = Counter()
         """Subscriptions that the primary has not answered."""
         self._unsent: deque[bytes | memoryview] = deque()
@@ -180,7 +184,8 @@ class SharedSubscriptions:
         self._subscribed.discard(key)
         if self._watcher is not None:
             self._watcher.ended(self, kind, name)
-        return self._ask(_Question(kind, deque([name]), None), command(kind.value + b"unsubscribe", name))
+        request = command(kind.value + b"unsubscribe", name)
+        return self._ask(_Question(kind, deque([name]), None, is_end=True), request)
 
     def _ask(self, question: _Question, request: bytes) -> _Question:
         self._questions.append(question)
@@ -190,6 +195,8 @@ class SharedSubscriptions:
 
     async def _open(self) -> socket.socket:
         sock, greeting = await self._backend.open("pubsub")
+        if not self._login:
+            return sock
         try:
             with trio.fail_after(self._backend.options.read_timeout_seconds):
                 (reply,) = await Connection(sock, greeting).exchange(self._login, 1)
@@ -204,6 +211,17 @@ class SharedSubscriptions:
             self._backend.closed("pubsub", lost=True)
             raise
         return sock
+
+    def __bool__(self) -> bool:
+        return bool(self.book) or bool(self._kept)
+
+    def surplus(self, kind: Kind, channel: bytes) -> int:
+        """Return how many subscriptions to a name the primary does not see; negative: it sees too many."""
+        return self.book.surplus(kind, channel) - ((kind, channel) in self._kept)
+
+    def surplus_receivers(self, kind: Kind, channel: bytes) -> int:
+        """Return by how much the primary's count of a message's receivers is too low."""
+        return self.book.surplus_receivers(kind, channel) - ((kind, channel) in self._kept)
 
     # --- life
 
@@ -240,6 +258,7 @@ class SharedSubscriptions:
         self._backend.closed("pubsub", lost=why != "closed")
         self._unsent.clear()
         self._subscribed.clear()
+        self._kept.clear()
         self._wanted.clear()
         self._messages.clear()
         if self._watcher is not None:
@@ -302,7 +321,7 @@ class SharedSubscriptions:
             return self._confirmed(kind, name, word == b"subscribe")
         for subscriber in self.book.subscribers(kind, name):
             self._deliveries.setdefault(subscriber, []).append(frame)
-        if self._watcher is not None:
+        if self._watcher is not None and (kind, name) not in self._kept:
             self._messages.append((kind, name, elements))
 
     def _confirmed(self, kind: Kind, name: bytes, is_subscribed: bool) -> None:
@@ -312,6 +331,7 @@ class SharedSubscriptions:
             if self._watcher is not None and (kind, name) not in self._subscribed:
                 self._watcher.began(self, kind, name)
             self._subscribed.add((kind, name))
+            self._kept.discard((kind, name))
             self._unwant(kind, name)
             if question.subscriber is not None:
                 self.book.add(kind, name, question.subscriber)
@@ -326,6 +346,10 @@ class SharedSubscriptions:
     def _refused(self, error: bytes) -> None:
         """The primary refuses a request as a whole."""
         question = self._questions.popleft()
+        if question.is_end:
+            self._kept.update((question.kind, name) for name in question.names)
+            question.done.set()
+            return
         for name in question.names:
             self._unwant(question.kind, name)
             self._drop_unused(question.kind, name)
@@ -372,13 +396,14 @@ class SubscriptionPool:
         """Is told of the subscriptions and messages of connections that are opened from now on."""
 
     def __bool__(self) -> bool:
-        return any(shared.book for shared in self._by_login.values())
+        return any(self._by_login.values())
 
     def of(self, login: bytes) -> SharedSubscriptions:
         """Return the connection of a user; it is opened with the first subscription."""
         shared = self._by_login.get(login)
         if shared is None:
-            shared = SharedSubscriptions(self._backend, self._hub, self._logins.request(login), self.watcher)
+            request = self._logins.request(login) if login else b""  # ours is said when it is opened
+            shared = SharedSubscriptions(self._backend, self._hub, request, self.watcher)
             self._by_login[login] = shared
             assert self._nursery is not None
             self._nursery.start_soon(shared.run)
@@ -396,11 +421,11 @@ class SubscriptionPool:
 
     def surplus(self, kind: Kind, channel: bytes) -> int:
         """Return how many subscriptions to a name the primary does not see."""
-        return sum(shared.book.surplus(kind, channel) for shared in self._by_login.values())
+        return sum(shared.surplus(kind, channel) for shared in self._by_login.values())
 
     def surplus_receivers(self, kind: Kind, channel: bytes) -> int:
         """Return by how much the primary's count of a message's receivers is too low."""
-        return sum(shared.book.surplus_receivers(kind, channel) for shared in self._by_login.values())
+        return sum(shared.surplus_receivers(kind, channel) for shared in self._by_login.values())
 
     @property
     def subscribers(self) -> int:
