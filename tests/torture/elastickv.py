@@ -77,7 +77,6 @@ async def run_with_elastickv(
     operations: int,
     trouble: Collection[str] = TROUBLE,
     rate: float = 0.0,
-    flushes: bool = True,
     say: Callable[[str], None] = lambda _: None,
 ) -> Result:
     """Run one seed between a cluster of its own and *server*; harm to the cluster is a complaint.
@@ -89,7 +88,6 @@ async def run_with_elastickv(
         operations: How many.
         trouble: What the cluster goes through, as options of its process.
         rate: Operations per second; 0: as fast as it goes.
-        flushes: Whether to send commands that empty the store, now and then.
         say: Called with what is going on.
     """
     options = ("--redis-binary", str(server.binary), "--seed", str(seed), *trouble)
@@ -103,7 +101,7 @@ async def run_with_elastickv(
         only = (*KNOWN, "MULTI") if is_primary else (*HELD, "MULTI", "WATCH")
         options_of_run = Options(
             operations=operations, databases=1, only=only, rate=rate, settings=settings,
-            tolerance_ms=_TOLERANCE_MS, flushes=flushes,
+            tolerance_ms=_TOLERANCE_MS,
         )  # fmt: skip
         result = await run_seed(seed, stores, options_of_run, say)
         state = cluster.ask("state")
