@@ -30,7 +30,7 @@ app = typer.Typer(
         "without downtime and without losing a write."
     ),
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # its table cuts long option names short
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import attrs
@@ -35,12 +35,14 @@ class Process:
 
 
 @asynccontextmanager
-async def serving(pair: Pair, *flags: str) -> AsyncIterator[Process]:
+async def serving(
+    pair: Pair, *flags: str, program: Sequence[str] = (sys.executable, "-m", "dualkv")
+) -> AsyncIterator[Process]:
     """Run ``dualkv serve`` between the two stores; kill it if it is still there at the end."""
     port, http_port = free_port(), free_port()
     popen = subprocess.Popen(  # noqa: ASYNC220 - returns as soon as it is started
         [
-            sys.executable, "-m", "dualkv", "serve", "--mode", "dual-write",
+            *program, "serve", "--mode", "dual-write",
             "--listen", f"127.0.0.1:{port}", "--metrics", f"127.0.0.1:{http_port}", "--selftest", "off",
             "--primary", pair.primary.address, "--secondary", pair.secondary.address, *flags,
         ],
