@@ -39,7 +39,7 @@ test-deploy: $(STAMP) ## the image, the chart, the manifests, the rules: what is
 	$(BIN)/python -m pytest -m deploy tests/deploy $(ARGS)
 
 test-package: $(STAMP) ## wheel and sdist: what is in them, and dualkv installed from them
-	@.ci/install-servers
+	@.ci/install-servers zsh fish
 	@$(PACKAGE_TOOLS)
 	$(BIN)/python -m pytest -m package tests/package $(ARGS)
 

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import typer
+
+from dualkv.cli import app
 from dualkv.commands.table import COMMANDS, UNKNOWN, CommandSpec
 from dualkv.config import SETTINGS
 from dualkv.core.dialect import HOLDINGS, Held, reads_through
@@ -154,6 +157,30 @@ def _reads() -> str:
     )
 
 
+_HELP_COLUMNS: Final = 78
+_HELP_OPTIONS: Final = ["-h", "--help"]
+_SETTINGS_IN_HELP: Final = {
+    *(setting.name for setting in SETTINGS),
+    *(setting.name + "_file" for setting in SETTINGS),
+}
+
+
+def _help() -> str:
+    return "\n\n".join(_help_of(typer.main.get_command(app), "dualkv"))
+
+
+def _help_of(command: Any, name: str) -> Iterator[str]:
+    """Yield a section with the help of a command, and of those below it; without the settings."""
+    if any(option.name == "config" for option in command.params):
+        command.params = [option for option in command.params if option.name not in _SETTINGS_IN_HELP]
+    context = command.context_class(
+        command, info_name=name, terminal_width=_HELP_COLUMNS, help_option_names=_HELP_OPTIONS
+    )
+    yield f"### {name}\n\n```text\n{command.get_help(context)}\n```"
+    for word, child in getattr(command, "commands", {}).items():
+        yield from _help_of(child, f"{name} {word}")
+
+
 _SPECS: Final = {spec.name: spec for spec in COMMANDS}
 
 _TABLES: Final[dict[str, Callable[[], str]]] = {
@@ -163,8 +190,11 @@ _TABLES: Final[dict[str, Callable[[], str]]] = {
     "held": _held,
     "held_counts": _held_counts,
     "reads": _reads,
+    "help": _help,
 }
-PAGES: Final = tuple(REFERENCE / f"{name}.md" for name in ("settings", "metrics", "commands", "elastickv"))
+PAGES: Final = tuple(
+    REFERENCE / f"{name}.md" for name in ("settings", "metrics", "commands", "elastickv", "cli")
+)
 
 
 def renewed(page: Path) -> str:

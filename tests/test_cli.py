@@ -151,7 +151,7 @@ def test_a_wrong_setting_ends_with_2_and_one_line(
     [
         (("no-such-command",), "No such command 'no-such-command'. (see dualkv --help)"),
         (("config", "no-such-command"), "No such command 'no-such-command'. (see dualkv --help)"),
-        (("--no-such-option",), "No such option: --no-such-option (see dualkv --help)"),
+        (("--frobnicate",), "No such option: --frobnicate (see dualkv --help)"),
         (("demo", "--server-binary", "/no/such/binary"), "/no/such/binary: no such server binary"),
     ],
 )

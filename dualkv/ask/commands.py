@@ -20,25 +20,45 @@ from dualkv.ask.tables import coverage_table, divergence_line, divergence_table,
 from dualkv.config import load_config, values
 from dualkv.core.divergence import DivergenceKind
 from dualkv.errors import ConfigError
+from dualkv.help import DONE, ending
 
 __all__ = ["register"]
 
 _POLL_SECONDS: Final = 1.0
 
+_NOBODY: Final = ("2", "a wrong option, or dualkv cannot be asked: one line on stderr")
+_ENVIRONMENT: Final = (
+    ("DUALKV_METRICS", "where dualkv's HTTP is, unless --url says it"),
+    ("DUALKV_CONFIG", "a file with settings, for the same"),
+)
+
 Url = Annotated[
     str | None,
     typer.Option(
-        "--url", help="HTTP address of dualkv; from the setting `metrics` unless given.", metavar="URL"
+        "--url",
+        help="HTTP address of dualkv, such as http://10.0.0.7:9191; unless given, this machine and the port "
+        "of the setting `metrics`.",
+        metavar="URL",
     ),
 ]
 File = Annotated[
     Path | None,
-    typer.Option("--file", help="Ask the file of `divergence_log` instead.", metavar="FILE"),
+    typer.Option("--file", help="Look into the file of `divergence_log` instead.", metavar="FILE"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 
 divergences_app = typer.Typer(
-    help="Show confirmed differences between the stores; or one of them as a script.",
+    epilog=ending(
+        examples=(
+            ("The last ones of a dualkv on this machine", "dualkv divergences"),
+            ("Of one command, as they come", "dualkv divergences --command hgetall --follow"),
+            ("Of the last ten minutes, from a file", "dualkv divergences --file div.jsonl --since 10m"),
+            ("One of them as a script", "dualkv divergences export 6553f100abcd-000001 > again.sh"),
+        ),
+        exit_codes=(DONE, _NOBODY),
+        environment=_ENVIRONMENT,
+        files=(("divergence_log", "the setting: a JSON object a line"),),
+    ),
     invoke_without_command=True,
 )
 
@@ -46,8 +66,23 @@ divergences_app = typer.Typer(
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     app.add_typer(divergences_app, name="divergences")
-    app.command()(coverage)
-    app.command()(readiness)
+    app.command(
+        epilog=ending(
+            examples=(("What has been compared", "dualkv coverage"),),
+            exit_codes=(DONE, _NOBODY),
+            environment=_ENVIRONMENT,
+        )
+    )(coverage)
+    app.command(
+        epilog=ending(
+            examples=(
+                ("Ask", "dualkv readiness"),
+                ("Go on only if it is safe", "dualkv readiness && ./next-mode.sh"),
+            ),
+            exit_codes=(("0", "ready"), ("1", "not ready"), _NOBODY),
+            environment=_ENVIRONMENT,
+        )
+    )(readiness)
 
 
 @divergences_app.callback()
@@ -67,7 +102,10 @@ def divergences(
     follow: Annotated[bool, typer.Option("--follow", help="Then show new ones as they come.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show confirmed differences between the stores, the newest last."""
+    """Show confirmed differences between the stores.
+
+    The newest last. Values are hidden unless dualkv runs with `show_values`.
+    """
     if context.invoked_subcommand is not None:
         return
     if kind and kind not in set(DivergenceKind):
@@ -89,11 +127,24 @@ def divergences(
         pass  # that is how one ends it
 
 
-@divergences_app.command()
+@divergences_app.command(
+    epilog=ending(
+        examples=(("For a bug report", "dualkv divergences export 6553f100abcd-000001 > again.sh"),),
+        exit_codes=(DONE, ("1", "no such divergence is remembered"), _NOBODY),
+        environment=_ENVIRONMENT,
+    )
+)
 def export(
-    divergence_id: Annotated[str, typer.Argument(metavar="ID")], url: Url = None, file: File = None
+    divergence_id: Annotated[str, typer.Argument(metavar="ID", help="As `dualkv divergences` shows it.")],
+    url: Url = None,
+    file: File = None,
 ) -> None:
-    """Print a script of plain commands that reproduces a divergence on two other servers."""
+    """Print a script that makes a divergence happen again.
+
+    Plain commands for two other servers, named in PRIMARY and SECONDARY; without them it does nothing. It
+    makes the key's last writes again (those that the other store did not get on the first server only) and
+    compares the read. What is hidden or not known stands in it as a comment.
+    """
     record = open_source(_address(url, file), file).get(divergence_id)
     if record is None:
         typer.echo(f"dualkv: {divergence_id}: no such divergence is remembered", err=True)
@@ -102,7 +153,10 @@ def export(
 
 
 def coverage(url: Url = None, as_json: AsJson = False) -> None:
-    """Show what has been compared, by prefix of the keys."""
+    """Show what has been compared, by prefix of the keys.
+
+    What was not compared proves nothing: look for prefixes with few reads.
+    """
     body = _page(_address(url), "/coverage", "prefixes")
     if as_json:
         typer.echo(json.dumps(body))
@@ -111,7 +165,10 @@ def coverage(url: Url = None, as_json: AsJson = False) -> None:
 
 
 def readiness(url: Url = None, as_json: AsJson = False) -> None:
-    """Tell whether the next mode is safe, and what speaks against it; exit code 1: it is not."""
+    """Tell whether the next mode is safe, and why not.
+
+    Looks at coverage, divergences, dirty keys and the age of the stream, by the settings ready_….
+    """
     body = _page(_address(url), "/readiness", "reasons")
     is_ready = body["ready"] is True
     if as_json:
