@@ -114,7 +114,7 @@ def serving(name: str, mode: str, primary: str, secondary: str, *flags: str) -> 
     port, metrics_port = free_port(), free_port()
     command = [
         sys.executable, "-m", "dualkv", "serve", "--mode", mode, "--log-level", "error",
-        "--listen", f"127.0.0.1:{port}", "--metrics", f"127.0.0.1:{metrics_port}",
+        "--listen", f"127.0.0.1:{port}", "--metrics", f"127.0.0.1:{metrics_port}", "--admin", "off",
         "--primary", primary, "--secondary", secondary, *flags,
     ]  # fmt: skip
     with _process(command, port) as pid:

@@ -15,14 +15,16 @@ from typing import Any, Final
 
 import typer
 
+from dualkv.admin.admin_app import operations_of
 from dualkv.cli import app
 from dualkv.commands.table import COMMANDS, UNKNOWN, CommandSpec
-from dualkv.config import SETTINGS
+from dualkv.config import SETTINGS, ProxyConfig
 from dualkv.core.dialect import HOLDINGS, Held, reads_through
 from dualkv.core.effects import ASKING, RULES
 from dualkv.core.effects.model import Verbatim
 from dualkv.core.effects.parsing import copies_of
 from dualkv.core.routing import CREATED_ARGUMENT, DERIVING, Route, plan_for
+from dualkv.net.writer import DualWriter
 from dualkv.observe.collector import FAMILIES
 
 __all__ = ["PAGES", "renewed"]
@@ -68,6 +70,22 @@ def _metrics() -> str:
                 family.help,
             )
             for family in FAMILIES
+        ),
+    )
+
+
+def _operations() -> str:
+    writer = DualWriter(ProxyConfig())
+    return _table(
+        ("", "path", "body", "what it does"),
+        (
+            (
+                operation.method,
+                f"`{operation.path}`",
+                ", ".join(f"`{field.name}`" for field in operation.body),
+                " ".join(filter(None, (operation.summary, operation.description))),
+            )
+            for operation in operations_of(lambda: writer, has_tokens=True)
         ),
     )
 
@@ -186,6 +204,7 @@ _SPECS: Final = {spec.name: spec for spec in COMMANDS}
 _TABLES: Final[dict[str, Callable[[], str]]] = {
     "settings": _settings,
     "metrics": _metrics,
+    "operations": _operations,
     "commands": _commands,
     "held": _held,
     "held_counts": _held_counts,
@@ -193,7 +212,7 @@ _TABLES: Final[dict[str, Callable[[], str]]] = {
     "help": _help,
 }
 PAGES: Final = tuple(
-    REFERENCE / f"{name}.md" for name in ("settings", "metrics", "commands", "elastickv", "cli")
+    REFERENCE / f"{name}.md" for name in ("settings", "metrics", "commands", "elastickv", "cli", "http")
 )
 
 

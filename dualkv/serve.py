@@ -20,6 +20,7 @@ from contextlib import suppress
 import attrs
 import trio
 
+from dualkv.admin.admin_app import build_admin_app
 from dualkv.admin.http import build_app, serve_http
 from dualkv.config import ProxyConfig
 from dualkv.errors import ConfigError
@@ -53,10 +54,13 @@ class ServerAddresses:
     clients: tuple[str, int]
     """Host and port; of a Unix socket its path and 0."""
     http: tuple[str, int] | None
+    """Metrics, health, findings."""
+    admin: tuple[str, int] | None = None
+    """Control."""
 
 
 class ProxyServer:
-    """dualkv as a server: clients on one port, HTTP on another.
+    """dualkv as a server: clients on one port, HTTP on another, control over HTTP on a third.
 
     Args:
         config: The settings.
@@ -78,6 +82,7 @@ class ProxyServer:
         """Connections that may become clients."""
         self._listeners: list[socket.socket] = []
         self._http_listeners: list[socket.socket] = []
+        self._admin_listeners: list[socket.socket] = []
         self._sessions: set[ClientSession] = set()
         self._next_client_id = 1
         self._stopping = trio.Event()
@@ -119,13 +124,18 @@ class ProxyServer:
             self.writer.findings.open_log()
             self.writer.open_journal()
             self._listeners = await listen_at(self.config.listen)
-        if not self._http_listeners and self.config.metrics is not None:
             try:
-                self._http_listeners = await open_listeners(*self.config.metrics)
+                if self.config.metrics is not None:
+                    self._http_listeners = await open_listeners(*self.config.metrics)
+                if self.config.admin is not None:
+                    self._admin_listeners = await open_listeners(*self.config.admin)
             except ConfigError:
-                for listener in self._listeners:
-                    close_listener(listener)
+                self._close_listeners()
                 raise
+
+    def _close_listeners(self) -> None:
+        for listener in self._listeners + self._http_listeners + self._admin_listeners:
+            close_listener(listener)
 
     def reload_tls(self) -> None:
         """Read the files of certificates again; who is connected is not touched."""
@@ -133,8 +143,8 @@ class ProxyServer:
         if self._admission is not None and self._admission.tls is not None:
             self._admission.tls.reload()
 
-    def _http_tls(self) -> ssl.SSLContext | None:
-        wanted = self.config.metrics_tls
+    def _http_tls(self, wanted: str) -> ssl.SSLContext | None:
+        """Return how HTTP speaks TLS, as a setting wants it: ``off``, ``on``, ``mutual``."""
         if wanted == "off" or self._admission is None or self._admission.tls is None:
             return None
         return http_context(self._admission.tls, is_mutual=wanted == "mutual")
@@ -150,27 +160,24 @@ class ProxyServer:
             ConfigError: An address cannot be listened on.
         """
         await self.listen()
-        listeners, http_listeners = self._listeners, self._http_listeners
         try:
             addresses = ServerAddresses(
-                _address(listeners), _address(http_listeners) if http_listeners else None
+                _address(self._listeners),
+                _address(self._http_listeners) if self._http_listeners else None,
+                _address(self._admin_listeners) if self._admin_listeners else None,
             )
             async with trio.open_nursery() as services:
                 services.start_soon(self._show_resync)
-                if http_listeners:
-                    app = build_app(lambda: self.writer, lambda: self.is_draining)
-                    handshake_seconds = self.config.tls_handshake_timeout_seconds
-                    await services.start(serve_http, app, http_listeners, self._http_tls(), handshake_seconds)
+                await self._start_http(services)
                 async with trio.open_nursery() as engine:
                     await engine.start(self.writer.run)
-                    await self._serve_clients(listeners, addresses, task_status)
+                    await self._serve_clients(addresses, task_status)
                     with self._make_skippable(trio.move_on_after(self.config.drain_seconds)):
                         await self.writer.wait_copied()
                     self.writer.close(0 if self._is_hurried else self.config.drain_seconds)
                 services.cancel_scope.cancel("stopped")
         finally:
-            for listener in listeners + http_listeners:
-                close_listener(listener)
+            self._close_listeners()
             with trio.move_on_after(_SENTRY_FLUSH_SECONDS, shield=True):
                 await trio.to_thread.run_sync(
                     self.sentry.close, _SENTRY_FLUSH_SECONDS, abandon_on_cancel=True
@@ -178,6 +185,18 @@ class ProxyServer:
         ledger = self.metrics.total_ledger()
         left = {"dirty_keys": len(self.writer.dirty), "resync_required": self.writer.dirty.needs_resync}
         _log.info("stopped", extra={"ledger": attrs.asdict(ledger), **left})
+
+    async def _start_http(self, services: trio.Nursery) -> None:
+        """Serve HTTP at the addresses where that is wanted."""
+        config, seconds = self.config, self.config.tls_handshake_timeout_seconds
+        if self._http_listeners:
+            app = build_app(lambda: self.writer, lambda: self.is_draining)
+            tls = self._http_tls(config.metrics_tls)
+            await services.start(serve_http, app, self._http_listeners, tls, seconds)
+        if self._admin_listeners:
+            admin = build_admin_app(lambda: self.writer, config.admin_token)
+            tls = self._http_tls(config.admin_tls)
+            await services.start(serve_http, admin, self._admin_listeners, tls, seconds)
 
     async def _show_resync(self) -> None:
         """Show a bar while a resync runs, where somebody sees it."""
@@ -191,7 +210,6 @@ class ProxyServer:
 
     async def _serve_clients(
         self,
-        listeners: list[socket.socket],
         addresses: ServerAddresses,
         task_status: trio.TaskStatus[ServerAddresses],
     ) -> None:
@@ -207,7 +225,7 @@ class ProxyServer:
                 if timeout := self.config.client_idle_timeout_seconds:
                     accepting.start_soon(disconnect_idle, lambda: self._sessions, timeout, time.monotonic)
                 config = self.config
-                for listener in listeners:
+                for listener in self._listeners:
                     accepting.start_soon(
                         accept_clients,
                         listener,
@@ -222,7 +240,7 @@ class ProxyServer:
                 with self._make_skippable(trio.CancelScope()):
                     await trio.sleep(self.config.lame_duck_seconds)
                 accepting.cancel_scope.cancel("stop accepting")
-            for listener in listeners:
+            for listener in self._listeners:
                 close_listener(listener)
             for session in self._sessions:
                 session.drain()

@@ -333,11 +333,12 @@ def test_the_module_is_the_program() -> None:
     assert run("config", "check", "--mode", "dual").complaint().startswith("--mode: 'dual' is not a mode (")
 
 
-@pytest.mark.parametrize("which", ["listen", "metrics"])
+@pytest.mark.parametrize("which", ["listen", "metrics", "admin"])
 def test_a_port_in_use_ends_with_2_and_one_line(port_in_use: int, which: str) -> None:
     """Whichever port it is, the line names it."""
-    addresses = {"listen": "127.0.0.1:0", "metrics": "127.0.0.1:0"} | {which: f"127.0.0.1:{port_in_use}"}
-    outcome = run("serve", "--listen", addresses["listen"], "--metrics", addresses["metrics"])
+    free = dict.fromkeys(("listen", "metrics", "admin"), "127.0.0.1:0")
+    addresses = free | {which: f"127.0.0.1:{port_in_use}"}
+    outcome = run("serve", *(f"--{name}={address}" for name, address in addresses.items()))
 
     assert (
         outcome.complaint() == f"cannot listen on 127.0.0.1:{port_in_use}: Address already in use"
@@ -348,7 +349,7 @@ def test_a_port_in_use_ends_with_2_and_one_line(port_in_use: int, which: str) ->
 def test_a_dsn_that_is_none_ends_with_2_and_one_line() -> None:
     """The line names the setting, and does not repeat the secret."""
     complaint = run(
-        "serve", "--listen", "127.0.0.1:0", "--metrics", "off", "--sentry-dsn", SECRET
+        "serve", "--listen", "127.0.0.1:0", "--metrics", "off", "--admin", "off", "--sentry-dsn", SECRET
     ).complaint()
 
     assert complaint.startswith("sentry_dsn: ")
@@ -361,6 +362,7 @@ def test_a_running_proxy_logs_lines_of_json_and_ends_with_0_on_sigterm(port_in_u
         "serve",
         "--listen=127.0.0.1:0",
         "--metrics=off",
+        "--admin=off",
         f"--primary=redis://user:{SECRET}@127.0.0.1:{port_in_use}",
         f"--secondary=unix://:{SECRET}@/no/such.sock",
     ) as process:

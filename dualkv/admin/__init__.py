@@ -1,6 +1,13 @@
-"""HTTP for operators and their tools: metrics, health, what comparing has found.
+"""HTTP for operators and their tools, at two addresses: one that tells, one that controls.
 
-- `http`: the Starlette application, and serving it with Hypercorn under trio
+- `http`: the application of `metrics`, and serving any with Hypercorn under trio
 - `findings`: divergences, coverage, readiness
+- `observed`: what clients use
 - `status`: what is going on, as plain data
+
+- `admin_app`: the application of `admin`
+- `operations`: all that can be asked for there, as a table
+- `guard`: who may ask, and how much
+- `control`: the mode and all else that can be changed
+- `openapi`: the document of it
 """

@@ -104,7 +104,7 @@ class _Config(Config):
 
 
 async def serve_http(
-    app: Starlette,
+    app: ASGIApp,
     listeners: list[socket.socket],
     tls: ssl.SSLContext | None = None,
     handshake_seconds: float = 5.0,
@@ -124,6 +124,7 @@ async def serve_http(
     config.tls = tls
     config.ssl_handshake_timeout = handshake_seconds
     config.bind = [f"fd://{listener.detach()}" for listener in listeners]
+    config.include_server_header = False
     config.accesslog = None
     config.errorlog = None
     config.graceful_timeout = 0.5

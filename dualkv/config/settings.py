@@ -12,6 +12,7 @@ from typing import Any, Final
 import attrs
 
 from dualkv.config import values
+from dualkv.config.admin import AdminToken, admin_tokens, check_admin
 from dualkv.config.backends import BackendOptions, backend, backend_address, without_secret
 from dualkv.config.doors import ListenAddress, Network, client_address, networks, shown_listen_address
 from dualkv.config.modes import ProxyMode, parse_proxy_mode
@@ -90,6 +91,18 @@ class ProxyConfig:
         ":9191",
         values.optional_listen_address,
         "Where HTTP serves /metrics, /healthz, /readyz; 'off': nowhere.",
+    )
+    admin: tuple[str, int] | None = _setting(
+        "127.0.0.1:9192",
+        values.optional_listen_address,
+        "Where HTTP lets a running dualkv be controlled (`dualkv ctl`); 'off': nowhere.",
+    )
+    admin_token: tuple[AdminToken, ...] = _setting(
+        "",
+        admin_tokens,
+        "What must be said there: TOKEN or NAME:TOKEN; several, a line each: any of them will do. Empty: "
+        "nothing, which needs an address of this machine.",
+        secret=True,
     )
 
     primary: str = _setting(
@@ -326,6 +339,12 @@ class ProxyConfig:
         "Whether HTTP speaks TLS with the same certificate: 'off', 'on', 'mutual' (asks for one, too).",
     )
 
+    admin_tls: str = _setting(
+        "off",
+        values.one_of("off", "on", "mutual"),
+        "The same for the address of `admin`.",
+    )
+
     max_clients: int = _setting("10000", values.positive_count, "Most clients at once.")
     allow_networks: tuple[Network, ...] = _setting(
         "",
@@ -460,6 +479,7 @@ class ProxyConfig:
         if self.primary_name == self.secondary_name:
             raise ConfigError(f"secondary_name: {self.secondary_name!r} is the primary's name")
         check_tls(self)
+        check_admin(self)
 
     # --- what follows from the settings
 

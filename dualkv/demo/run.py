@@ -47,6 +47,7 @@ def run_demo(*, server_binary: Path | None, mode: ProxyMode, port: int, seconds:
             mode=mode,
             listen=("127.0.0.1", port),
             metrics=("127.0.0.1", 0),
+            admin=("127.0.0.1", 0),
             primary=primary.address,
             primary_name="primary",
             secondary=secondary.address,

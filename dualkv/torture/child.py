@@ -82,6 +82,7 @@ class Child:
             "selftest": "off",  # one that is killed leaves its canaries
             "listen": f"127.0.0.1:{self.port}",
             "metrics": f"127.0.0.1:{self.http_port}",
+            "admin": "off",
             # Scripts are short here. A reply that never comes (garbage has swallowed it) is given up in time.
             "secondary_script_timeout": "20s",
             **settings,

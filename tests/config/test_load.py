@@ -132,9 +132,10 @@ def test_a_password_is_read_from_a_file_without_the_line_end(tmp_path: Path) -> 
 def test_every_secret_can_be_in_a_file(tmp_path: Path, setting: Setting) -> None:
     """Passwords and the DSN need not be on a command line that everybody can see."""
     secret = tmp_path / "secret"
-    secret.write_text("hidden")
+    secret.write_text("hidden-from-everybody")
+    config = load_config({setting.name + "_file": str(secret)})
 
-    assert getattr(load_config({setting.name + "_file": str(secret)}), setting.field) == "hidden"
+    assert getattr(config, setting.field) == setting.parse("hidden-from-everybody")
 
 
 def test_a_secret_that_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -82,6 +82,7 @@ class Instance:
             [
                 sys.executable, "-m", "dualkv", "serve", "--mode", "dual-write", "--selftest", "off",
                 "--listen", f"127.0.0.1:{self.port}", "--metrics", f"127.0.0.1:{self.http_port}",
+                "--admin", "off",
                 "--primary", self.pair.primary.address, "--secondary", self.pair.secondary.address,
                 "--journal-dir", str(self.journal), "--lame-duck", "1s",
             ],

@@ -104,6 +104,7 @@ async def contained(pair: Pair, *flags: str) -> AsyncIterator[Container]:
                 "--kill-child", "sh", "-c", _AS_INIT, "sh", journal,
                 sys.executable, "-m", "dualkv", "serve", "--mode", "dual-write", "--selftest", "off",
                 "--listen", f"127.0.0.1:{port}", "--metrics", f"127.0.0.1:{http_port}",
+                "--admin", "off",
                 "--primary", pair.primary.address, "--secondary", pair.secondary.address,
                 "--journal-dir", journal, *flags,
             ],

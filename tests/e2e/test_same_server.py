@@ -73,7 +73,7 @@ async def test_serve_ends_with_one_line_and_code_2(pair: Pair) -> None:
     """As for every other wrong setting."""
     flags = ("--primary", pair.primary.address, "--secondary", pair.primary.address)
     outcome = await trio.to_thread.run_sync(
-        lambda: run("serve", "--listen", "127.0.0.1:0", "--metrics", "off", *flags)
+        lambda: run("serve", "--listen", "127.0.0.1:0", "--metrics", "off", "--admin", "off", *flags)
     )
 
     assert "are the same server, and the same database" in outcome.complaint()

@@ -138,7 +138,7 @@ async def test_process_takes_a_new_certificate_and_keeps_its_clients(
         [
             sys.executable, "-m", "dualkv", "serve", "--mode", "redis-only", "--auth", "none",
             "--primary", pair.primary.address, "--listen", f"127.0.0.1:{port}", "--metrics", "off",
-            "--tls-cert", pems.cert, "--tls-key", pems.key,
+            "--admin", "off", "--tls-cert", pems.cert, "--tls-key", pems.key,
         ],
         stdout=subprocess.PIPE,
     )  # fmt: skip

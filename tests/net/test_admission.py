@@ -351,7 +351,8 @@ def exists(path: str) -> bool:
 async def serving_at(address: UnixAddress, primary: str) -> AsyncIterator[ProxyServer]:
     """Run dualkv on a Unix socket for the block."""
     config = ProxyConfig(
-        mode=ProxyMode.REDIS_ONLY, listen=address, metrics=None, primary=primary, allow_networks=ELSEWHERE,
+        mode=ProxyMode.REDIS_ONLY, listen=address, metrics=None, admin=None, primary=primary,
+        allow_networks=ELSEWHERE,
     )  # fmt: skip
     server = ProxyServer(config)
     async with trio.open_nursery() as nursery:

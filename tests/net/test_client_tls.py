@@ -283,7 +283,7 @@ async def test_wrong_file_is_one_clear_line(pems: Pems, tmp_path: Path) -> None:
 async def start_failure(settings: dict[str, Any]) -> str:
     """Return why dualkv does not start."""
     server = ProxyServer(
-        ProxyConfig(mode=ProxyMode.REDIS_ONLY, listen=("127.0.0.1", 0), metrics=None, **settings)
+        ProxyConfig(mode=ProxyMode.REDIS_ONLY, listen=("127.0.0.1", 0), metrics=None, admin=None, **settings)
     )
     with pytest.raises(ConfigError) as caught:
         await server.listen()

@@ -27,6 +27,7 @@ class Process:
     popen: subprocess.Popen[bytes]
     port: int
     http_port: int
+    admin_port: int
 
     async def wait(self) -> tuple[int, list[dict[str, object]]]:
         """Return its exit code and what it logged."""
@@ -39,16 +40,17 @@ async def serving(
     pair: Pair, *flags: str, program: Sequence[str] = (sys.executable, "-m", "dualkv")
 ) -> AsyncIterator[Process]:
     """Run ``dualkv serve`` between the two stores; kill it if it is still there at the end."""
-    port, http_port = free_port(), free_port()
+    port, http_port, admin_port = free_port(), free_port(), free_port()
     popen = subprocess.Popen(  # noqa: ASYNC220 - returns as soon as it is started
         [
             *program, "serve", "--mode", "dual-write",
-            "--listen", f"127.0.0.1:{port}", "--metrics", f"127.0.0.1:{http_port}", "--selftest", "off",
+            "--listen", f"127.0.0.1:{port}", "--metrics", f"127.0.0.1:{http_port}",
+            "--admin", f"127.0.0.1:{admin_port}", "--selftest", "off",
             "--primary", pair.primary.address, "--secondary", pair.secondary.address, *flags,
         ],
         stdout=subprocess.PIPE,
     )  # fmt: skip
-    process = Process(popen, port, http_port)
+    process = Process(popen, port, http_port, admin_port)
     try:
         await _wait_serving(process)
         yield process

@@ -25,6 +25,7 @@ class Proxy:
     server: ProxyServer
     port: int
     http_port: int
+    admin_port: int
 
     @property
     def metrics(self) -> ProxyMetrics:
@@ -99,6 +100,7 @@ async def running_proxy(
         mode=mode,
         listen=("127.0.0.1", 0),
         metrics=("127.0.0.1", 0),
+        admin=("127.0.0.1", 0),
         primary=primary,
         secondary=secondary,
         **settings,
@@ -107,10 +109,11 @@ async def running_proxy(
     async with trio.open_nursery() as nursery:
         addresses = await nursery.start(server.listen_and_serve)
         assert addresses.http is not None
+        assert addresses.admin is not None
         try:
             async with trio.open_nursery() as auditing:
                 auditing.start_soon(_audit, server.metrics)
-                yield Proxy(server, addresses.clients[1], addresses.http[1])
+                yield Proxy(server, addresses.clients[1], addresses.http[1], addresses.admin[1])
                 auditing.cancel_scope.cancel()
         finally:
             server.stop()
