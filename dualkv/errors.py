@@ -11,6 +11,7 @@ __all__ = [
     "ConfigError",
     "ConnectionLost",
     "LoginRefused",
+    "ModeChangeRefused",
     "PoolExhausted",
     "ReplyProtocolError",
     "RequestProtocolError",
@@ -39,6 +40,10 @@ class ConnectionLost(Exception):
 
 class LoginRefused(Exception):
     """The client's fault: the primary does not let it in any more. The argument is the raw reply."""
+
+
+class ModeChangeRefused(Exception):
+    """A change of the mode would lose something, or makes no sense; all is as before. Its text says why."""
 
 
 class PoolExhausted(BackendUnavailable):

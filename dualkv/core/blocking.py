@@ -11,7 +11,7 @@ from typing import Final
 from dualkv.commands.table import CommandSpec
 from dualkv.resp.replies import elements_of, is_error, is_null, value_of
 
-__all__ = ["gives_back", "wait_seconds"]
+__all__ = ["gives_back", "shortened", "wait_seconds"]
 
 Args = tuple[bytes, ...]
 Command = tuple[bytes | str | int, ...]
@@ -20,16 +20,34 @@ Command = tuple[bytes | str | int, ...]
 def wait_seconds(spec: CommandSpec, args: Args) -> float | None:
     """Return the longest wait that a request asks for; None: it has no end, or is not a number."""
     try:
-        if spec.name in ("XREAD", "XREADGROUP"):
-            position = next(at for at, word in enumerate(args) if word.upper() == b"BLOCK")
-            seconds = int(args[position + 1]) / 1000
-        elif spec.name in ("BLMPOP", "BZMPOP"):
-            seconds = float(args[1])
-        else:
-            seconds = float(args[-1])
+        number = float(args[_timeout_at(spec, args)])
     except (ValueError, IndexError, StopIteration):
         return None
+    seconds = number / 1000 if spec.name in _IN_MILLISECONDS else number
     return seconds if 0 < seconds < float("inf") else None
+
+
+def shortened(spec: CommandSpec, args: Args, waited_seconds: float) -> Args | None:
+    """Return a request that has been waiting, for the rest of its time; None: its time is over."""
+    seconds = wait_seconds(spec, args)
+    if seconds is None:
+        return args
+    left_ms = int((seconds - waited_seconds) * 1000)
+    if left_ms <= 0:
+        return None
+    rest = b"%d" % left_ms if spec.name in _IN_MILLISECONDS else b"%.3f" % (left_ms / 1000)
+    at = _timeout_at(spec, args)
+    return (*args[:at], rest, *args[at + 1 :])
+
+
+_IN_MILLISECONDS: Final = frozenset({"XREAD", "XREADGROUP"})
+
+
+def _timeout_at(spec: CommandSpec, args: Args) -> int:
+    """Return where a request says how long it waits. Raises StopIteration if it does not."""
+    if spec.name in _IN_MILLISECONDS:
+        return next(at for at, word in enumerate(args) if word.upper() == b"BLOCK") + 1
+    return 1 if spec.name in ("BLMPOP", "BZMPOP") else len(args) - 1
 
 
 def gives_back(spec: CommandSpec, args: Args, reply: bytes) -> list[Command]:

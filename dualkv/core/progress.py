@@ -77,6 +77,10 @@ class ResyncProgress:
         self.phase = Phase.IDLE
         self.completed += 1
 
+    def abandon(self) -> None:
+        """It will not come to its end."""
+        self.phase = Phase.IDLE
+
     @property
     def is_running(self) -> bool:
         """Whether one is under way."""

@@ -116,6 +116,10 @@ class SubscriberBook(Generic[Subscriber]):
         """Return who is subscribed to a name."""
         return tuple(self._by_name[kind].get(name, ()))
 
+    def names(self) -> list[tuple[Kind, bytes]]:
+        """Return what anybody is subscribed to."""
+        return [(kind, name) for kind, names in self._by_name.items() for name in names]
+
     def everybody(self) -> set[Subscriber]:
         """Return all subscribers, each once."""
         return {

@@ -27,6 +27,10 @@ class Logins:
         """Remember what the primary has accepted; the newest password of a user counts."""
         self._requests[user] = command("AUTH", user, password)
 
+    def adopt(self, others: Logins) -> None:
+        """Remember what another store has accepted: clients are still who they were."""
+        self._requests = others._requests | self._requests
+
     def request(self, user: bytes) -> bytes:
         """Return the request that makes a connection the user's."""
         return self._requests[user]

@@ -182,6 +182,15 @@ class WriteNotes:
         if not recovery.must_resync:
             resync.resume(journal.load_state("resync"))
 
+    def turn(self, answering: str) -> None:
+        """Take note that another store answers from now on; nothing is on its way.
+
+        Args:
+            answering: Its name.
+        """
+        if self.journal is not None:
+            self.journal.save_state(_DIRECTION, answering.encode())
+
     def remember_process(self, store: str, run_id: str) -> None:
         """Keep which process a store is: at the next start another one may have lost something.
 

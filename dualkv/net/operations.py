@@ -41,7 +41,7 @@ from dualkv.resp.requests import Request
 if TYPE_CHECKING:
     from dualkv.net.writer import DualWriter
 
-__all__ = ["ClientOperations"]
+__all__ = ["ClientOperations", "Interrupted"]
 
 _MARGIN_SECONDS: Final = 10.0
 """How much longer than it was asked to wait the primary may take to answer a blocking command."""
@@ -53,6 +53,10 @@ _MULTI: Final = command("MULTI")
 _EXEC: Final = command("EXEC")
 
 _log = logging.getLogger("dualkv.operations")
+
+
+class Interrupted(Exception):
+    """A blocking command came back with nothing: the commands go elsewhere now, so ask again there."""
 
 
 class ClientOperations:
@@ -72,6 +76,7 @@ class ClientOperations:
         self._blocked: _Blocked | None = None
         self._is_leaving = False
         self._is_gone = False
+        self._is_moving = False
         self._wrong_passwords = 0
 
     async def run(self, operation: Callable[[], Awaitable[bytes]]) -> bytes:
@@ -106,6 +111,23 @@ class ClientOperations:
         """From now on nothing waits; the client still gets its replies."""
         self._is_leaving = True
         self.release(with_error=True)
+
+    def interrupt(self) -> None:
+        """Let what waits come back: it will be asked of another store. Keys are not watched any more."""
+        self._is_moving = True
+        if self._blocked is not None:
+            self._blocked.interrupt()
+
+    def move_to(self, writer: DualWriter) -> None:
+        """Ask another writer from now on. Nothing is under way; who watches keys has seen them change."""
+        has_lost_watch = self.is_watching
+        self.unwatch()
+        self._has_lost_watch = has_lost_watch
+        self._writer, self._lane = writer, writer.lane
+
+    def stay(self) -> None:
+        """Wait again as asked: nothing interrupts any more."""
+        self._is_moving = False
 
     def close(self) -> None:
         """Give back what is leased."""
@@ -224,7 +246,11 @@ class ClientOperations:
     # --- blocking commands
 
     async def block(self, plan: Plan, request: Request) -> bytes:
-        """A blocking command: on the lane if there is something, else on a connection of its own."""
+        """A blocking command: on the lane if there is something, else on a connection of its own.
+
+        Raises:
+            Interrupted: By `interrupt`; nothing was taken.
+        """
         blocked = self._blocked = _Blocked(self._writer)
         self._state.is_blocked = True
         swaps = self._writer.stream.doubtful.swaps if self._writer.stream is not None else 0
@@ -237,6 +263,8 @@ class ClientOperations:
         finally:
             self._blocked = None
             self._state.is_blocked = False
+        if blocked.is_interrupted and (blocked.scope.cancelled_caught or is_null(reply)):
+            raise Interrupted
         if blocked.scope.cancelled_caught:
             if not blocked.is_released:
                 raise ConnectionLost("no reply from the primary")
@@ -331,6 +359,10 @@ class ClientOperations:
     async def _wait_unblocked(self, blocked: _Blocked, lease: Lease, plan: Plan, request: Request) -> bytes:
         seconds = wait_seconds(plan.spec, request.args)
         leases = self._writer.leases
+        if self._is_moving:
+            blocked.is_interrupted = True
+            leases.give_back(lease)
+            return encode.null_array(self._state.protocol)
         try:
             blocked.begin(lease, math.inf if seconds is None else seconds + _MARGIN_SECONDS)
             if self._is_leaving:
@@ -395,7 +427,11 @@ class ClientOperations:
         *wanted, patience_ms = (number or 0 for number in numbers)
         asked = await self._on_lane(command(*args[:-1], 1))  # makes the replicas speak up at once
         deadline = trio.current_time() + (patience_ms / 1000 if patience_ms else math.inf)
-        while not self._is_leaving and trio.current_time() < deadline and _is_short_of(asked[0], wanted):
+        while (
+            not (self._is_leaving or self._is_moving)
+            and trio.current_time() < deadline
+            and _is_short_of(asked[0], wanted)
+        ):
             await trio.sleep(min(_WAIT_POLL_SECONDS, deadline - trio.current_time()))
             asked = await self._on_lane(command(args[0], *(0 for _ in args[1:])))
         return asked[0]
@@ -447,17 +483,27 @@ class _Blocked:
 
     def __init__(self, writer: DualWriter) -> None:
         self.scope = trio.CancelScope()
+        self.is_interrupted = False
+        """Whether it comes back since the client's commands go elsewhere from now on."""
         self.is_released = False
         self.with_error = False
         self._writer = writer
+        self._has_begun = False
         self._client_id = 0
         self._unblock: Call | None = None
 
     def begin(self, lease: Lease, patience_seconds: float) -> None:
         """The command is about to be sent."""
+        self._has_begun = True
         self._client_id = lease.backend_client_id
         if not self.is_released:
             self.scope.deadline = trio.current_time() + patience_seconds
+
+    def interrupt(self) -> None:
+        """Have it come back; before it has a connection, nothing is waiting."""
+        if self._has_begun and not self.is_released:
+            self.is_interrupted = True
+            self.release(with_error=False)
 
     def release(self, *, with_error: bool) -> None:
         """Have the primary answer now, so that nothing is taken that nobody gets; else hang up."""

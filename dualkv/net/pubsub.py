@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final, Protocol
 
 import attrs
@@ -222,6 +222,40 @@ class SharedSubscriptions:
     def surplus_receivers(self, kind: Kind, channel: bytes) -> int:
         """Return by how much the primary's count of a message's receivers is too low."""
         return self.book.surplus_receivers(kind, channel) - ((kind, channel) in self._kept)
+
+    # --- in another mode, at another store
+
+    async def prepare(self, names: Collection[tuple[Kind, bytes]]) -> None:
+        """Subscribe to *names* for nobody yet; `take_over` says for whom.
+
+        Raises as `subscribe` does.
+        """
+        async with self._opening:
+            if self._sock is None:
+                self._start(await self._open())
+        for _ in range(2):  # once for the question, and once so that they stay
+            self._wanted.update(names)
+        questions = [
+            self._ask(_Question(kind, deque([name]), None), command(kind.value + b"subscribe", name))
+            for kind, name in names
+        ]
+        for question in questions:
+            await question.done.wait()
+            if question.is_lost or question.error is not None:
+                raise ConnectionLost("the store does not take the subscriptions")
+
+    def take_over(self, others: SharedSubscriptions) -> None:
+        """Deliver to another connection's subscribers from now on; it has been prepared for them.
+
+        What both have received by now, the other one delivers; then it is closed.
+        """
+        others.on_readable()
+        self.on_readable()
+        self.book, others.book = others.book, SubscriberBook()
+        others._break("closed")
+        self._wanted.clear()
+        for kind, name in [*self._subscribed]:  # somebody may have left meanwhile
+            self._drop_unused(kind, name)
 
     # --- life
 
@@ -431,6 +465,21 @@ class SubscriptionPool:
     def subscribers(self) -> int:
         """Return how many clients are subscribed to anything."""
         return sum(len(shared.book.everybody()) for shared in self._by_login.values())
+
+    async def prepare(self, others: SubscriptionPool) -> None:
+        """Subscribe to all that clients are subscribed to elsewhere; then `take_over`.
+
+        Raises as `SharedSubscriptions.subscribe` does.
+        """
+        for login, shared in others._by_login.items():
+            if names := shared.book.names():
+                await self.of(login).prepare(names)
+
+    def take_over(self, others: SubscriptionPool) -> None:
+        """Deliver to the others' subscribers from now on; all has been prepared."""
+        for login, shared in others._by_login.items():
+            if shared.book:
+                self.of(login).take_over(shared)
 
     async def run(self) -> None:
         """Watch the connections until cancelled."""

@@ -78,6 +78,15 @@ class Resync:
         self._saved_at = 0.0
         self._logged_at = 0.0
 
+    def take_over(self, *, is_automatic: bool) -> None:
+        """Go on with what another writer of this process has begun; a back-fill it has begun, too.
+
+        Args:
+            is_automatic: Whether one begins by itself, if the settings say so: else somebody has to ask.
+        """
+        self._wanted = self.progress.why if self.progress.is_running else None
+        self._is_automatic = self._is_automatic and is_automatic
+
     def request(self, why: str) -> None:
         """Begin one as soon as that is possible, and repair what is dirty."""
         self._wanted = self._wanted or why

@@ -81,6 +81,7 @@ class ClientSession:
         self._raises = False
         """Whether replies of the primary are raised to RESP3; `_refresh` keeps this, too."""
         self._is_mute = False
+        self._is_paused = False
         self._operation: Callable[[], Awaitable[bytes]] | None = None
         self._held_back: list[Request] = []
         self._outstanding = 0
@@ -243,6 +244,40 @@ class ClientSession:
                 self.answer(encode.error(str(error)))
         self._wakeup.set()
 
+    # --- while the mode changes
+
+    def pause(self) -> None:
+        """Execute nothing more for now: what the client sends is held back. `resume` ends it."""
+        self._is_paused = True
+        self._is_plain = False
+        self.operations.interrupt()
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing of the client is under way."""
+        return not self._outstanding and self._operation is None
+
+    def move_to(self, writer: DualWriter) -> None:
+        """Send commands to another writer from now on. The session is paused, and quiet."""
+        state, before = self.state, self._writer
+        if before.clients.pop(state.client_id, None) is not None:
+            writer.clients[state.client_id] = self
+        first_db = writer.primary.options.db
+        if state.db == state.first_db:
+            state.db = first_db
+        state.first_db = first_db
+        self._writer, self._lane, self._fence = writer, writer.lane, writer.fence
+        self.operations.move_to(writer)
+        self._special.move_to(writer)
+        self.primary_connected()
+
+    def resume(self) -> None:
+        """Go on."""
+        self._is_paused = False
+        self.operations.stay()
+        self._refresh()
+        self._resume()
+
     def primary_connected(self) -> None:
         """Take note that the primary may be another one than before, which speaks other versions of RESP."""
         self.state.is_raised = self.state.protocol not in self._lane.greeting.protocols
@@ -358,12 +393,14 @@ class ClientSession:
         """Take note of what a command has changed."""
         self._context = self.state.context
         self._raises = self.state.is_raised
-        self._is_plain = self.state.is_plain and not self._is_mute and self._operation is None
+        self._is_plain = (
+            self.state.is_plain and not (self._is_mute or self._is_paused) and self._operation is None
+        )
 
     def _limit_now(self) -> int:
         """Return how many commands may be executed now; if none, somebody will call `_resume`."""
         lane = self._lane
-        if self._operation is not None or self._skips_one:
+        if self._operation is not None or self._skips_one or self._is_paused:
             return 0
         if lane.state is LaneState.CONNECTING:
             self._wants_lane = True

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from dualkv.core.answers import answer
 from dualkv.core.auth import User, Users
+from dualkv.core.blocking import shortened
 from dualkv.core.clients import describe, parse_kill, parse_list, parse_unblock, text_reply
 from dualkv.core.raising import raised, raised_hello
 from dualkv.core.routing import Plan, Route, plan_of
@@ -26,6 +27,7 @@ from dualkv.core.session import (
 from dualkv.core.subscriptions import Kind, kind_of, push
 from dualkv.core.transaction import Transaction, is_local, queue_command
 from dualkv.net.lane import LaneState
+from dualkv.net.operations import Interrupted
 from dualkv.net.waiting import CorrectedCall, TransactionBlock
 from dualkv.resp import encode
 from dualkv.resp.encode import command
@@ -60,6 +62,10 @@ class SpecialCommands:
         self._state = session.state
         self._operations = session.operations
         self._lane = writer.lane
+
+    def move_to(self, writer: DualWriter) -> None:
+        """Send commands elsewhere from now on."""
+        self._writer, self._lane = writer, writer.lane
 
     def execute(self, request: Request, plan: Plan) -> bool:
         """Execute a command.
@@ -157,8 +163,15 @@ class SpecialCommands:
         return self._begin(partial(self._block_and_raise, plan, request))
 
     async def _block_and_raise(self, plan: Plan, request: Request) -> bytes:
-        is_raised = self._state.is_raised
-        reply = await self._operations.block(plan, request)
+        is_raised, began = self._state.is_raised, self._writer.clock()
+        try:
+            reply = await self._operations.block(plan, request)
+        except Interrupted:
+            left = shortened(plan.spec, request.args, self._writer.clock() - began)
+            if left is None:
+                return encode.null_array(self._state.protocol)
+            self._session.put_back(Request(left, command(*left)))
+            return b""
         # The primary may have become another one meanwhile. What is RESP3 already stays as it is.
         is_raised = is_raised or self._state.is_raised
         return raised(plan.spec, request.args, reply) if is_raised else reply

@@ -98,6 +98,9 @@ class DualWriter:
         metrics: Where everything is counted; a new one if None.
         sentry: Where divergences are reported; nowhere if None.
         clock: Seconds, monotonic.
+        hub: Watches the sockets, and is run and closed by somebody else; one of its own if None.
+        before: Whom it will succeed, in another mode (`dualkv.net.takeover`): it inherits what is known of
+            keys on their way, and waits for `begin`.
     """
 
     def __init__(
@@ -106,29 +109,35 @@ class DualWriter:
         metrics: ProxyMetrics | None = None,
         sentry: SentryReporter | None = None,
         clock: Callable[[], float] = time.perf_counter,
+        hub: ReadinessHub | None = None,
+        before: DualWriter | None = None,
     ) -> None:
         self.config = config
         self.clock = clock
         self.metrics = metrics or ProxyMetrics(config.primary_name, config.secondary_name)
-        self.findings = self.metrics.findings = Findings(config, clock, time.time())
+        self.findings: Findings = before.findings if before else Findings(config, clock, time.time())
         plan = mode_plan(config.mode)
         self.primary = self._backend(plan.answers)
         self.secondary = self._backend(plan.follows) if plan.follows else None
         self.answering = self.metrics.backends[self.primary.name]
         self.shadows = plan.shadows
-        self.shadow_filter = self.metrics.shadow_filter = ShadowFilter(
-            config.shadow_sample, config.shadow_rules
-        )
-        self.shadow_budget = self.metrics.shadow_budget = ShadowBudget(config.shadow_budget_age_seconds)
+        self.shadow_filter = ShadowFilter(config.shadow_sample, config.shadow_rules)
+        self.shadow_budget = ShadowBudget(config.shadow_budget_age_seconds)
         self.mirrors = plan.follows is not None
         """Whether writes go to another store too."""
-        self.hub = ReadinessHub()
+        self.hub = hub or ReadinessHub()
         self.own_context = Context(db=self.primary.options.db)
         """Where dualkv's own requests on the lane are executed."""
         self.vocabulary = Vocabulary()
-        self.dirty = DirtyKeys(config.dirty_keys, config.dirty_bytes)
-        recent = RecentKeys(config.recent_window_seconds)
-        self.notes = WriteNotes(config, recent, self.dirty, clock)
+        heritage = before if before and before.mirrors and self.mirrors else None
+        """Who has mirrored between the same two stores, in either direction."""
+        self.dirty: DirtyKeys = (
+            heritage.dirty if heritage else DirtyKeys(config.dirty_keys, config.dirty_bytes)
+        )
+        self.recent: RecentKeys = heritage.recent if heritage else RecentKeys(config.recent_window_seconds)
+        self.notes: WriteNotes = (
+            heritage.notes if heritage else WriteNotes(config, self.recent, self.dirty, clock)
+        )
         self.lane = Lane(
             self.primary, self.hub, self.answering.pool, clock, _INTRODUCTION if plan.follows else (),
             self._primary_connected, self.notes.write,
@@ -147,10 +156,11 @@ class DualWriter:
                   lambda item: self.shadow_filter.tolerance(item.plan, item.request.args)),
             self._on_difference,
         )  # fmt: skip
-        self.metrics.findings.pending_confirmations = lambda: len(self.shadow_judge.confirming)
         self.time = PrimaryTime((time.time() - clock()) * 1000)
         self.translator = Translator(self.time, config.secondary_timeout_seconds, self._is_uncertain)
         self.translator.contacts = FirstContacts(self._is_seeded)
+        if heritage:
+            self.translator.scripts = heritage.translator.scripts
         self.primary_dialect = learn(_SAYS_NOTHING)
         """What the primary understands; as told by the newest connection."""
         self.primary_identity: Identity | None = None
@@ -163,7 +173,7 @@ class DualWriter:
             self.stream = SecondaryStream(
                 self.secondary, config, self.metrics, clock,
                 self.shadow_judge.compare, self.shadow_judge.inconclusive,
-                self.hub.at_end_of_round, self.report_failure, self.translator, self.dirty, recent,
+                self.hub.at_end_of_round, self.report_failure, self.translator, self.dirty, self.recent,
             )  # fmt: skip
             self.stream.canaries, self.stream.counted = self.shadow_judge.canaries, self.shadow_judge.counted
             if self.shadows:
@@ -176,10 +186,17 @@ class DualWriter:
             self.copier = Copier(self, self.stream)
             self.stream.on_identified = self.notes.remember_process
             self.resync = Resync(self, self.stream, self.copier, self.metrics.resync)
-            self.metrics.dirty, self.metrics.gate = self.dirty, self.stream.gate
-            self.metrics.not_holdable = self.translator.not_holdable
-            self.metrics.journal = self.notes.figures
+        self._owns_hub = hub is None
+        self.shares_notes = heritage is not None
+        """Whether the notes are those of whom it succeeds."""
+        self.owns_notes = not self.shares_notes
+        """Whether it closes them in the end: nobody goes on with them."""
+        self._begun = trio.Event()
         self._closing = trio.Event()
+        self.ended = trio.Event()
+        """Set when `run` has ended."""
+        if before is None:
+            self.begin()
 
     def __repr__(self) -> str:
         return f"<DualWriter {self.config.mode.value} {self.lane!r} {self.stream!r}>"
@@ -187,6 +204,16 @@ class DualWriter:
     def _backend(self, which: str) -> RedisBackend:
         options = self.config.backend_options(which)
         return backend_of(options, self.metrics.backends[options.name].pool, self.clock)
+
+    def begin(self) -> None:
+        """Let `run` mirror and compare: nobody else does any more. Whom it has succeeded must have ended."""
+        metrics = self.metrics
+        metrics.findings, metrics.shadow_filter = self.findings, self.shadow_filter
+        metrics.shadow_budget, metrics.dirty = self.shadow_budget, self.dirty
+        metrics.gate = self.stream.gate if self.stream is not None else None
+        metrics.not_holdable, metrics.journal = self.translator.not_holdable, self.notes.figures
+        self.findings.pending_confirmations = lambda: len(self.shadow_judge.confirming)
+        self._begun.set()
 
     def report_failure(self, error: Exception) -> None:
         """Report a bug of ours in a task that goes on."""
@@ -532,33 +559,43 @@ class DualWriter:
         """Serve until `close`, then until the stream is drained; ``started()`` when connecting begins."""
         try:
             async with trio.open_nursery() as services:
-                await services.start(self.hub.run)
+                if self._owns_hub:
+                    await services.start(self.hub.run)
                 services.start_soon(self.primary.run)
                 if self.secondary is not None:
                     services.start_soon(self.secondary.run)
                 services.start_soon(self.lane.run)
                 services.start_soon(self.subscriptions.run)
-                services.start_soon(self.shadow_judge.run)
-                if self.findings.log is not None:
-                    services.start_soon(DivergenceLogWriter(self.findings.log, self.clock).run)
-                if self.shadow_subscriptions is not None:
-                    services.start_soon(self.shadow_subscriptions.run)
-                if self.copier is not None and self.resync is not None:
-                    services.start_soon(self.copier.run)
-                    services.start_soon(self.resync.run)
-                    services.start_soon(self._keep_time)
-                if self.stream is not None:
-                    services.start_soon(self.notes.run, self.lane, self.stream)
                 async with trio.open_nursery() as draining:
                     if self.stream is not None:
+                        services.start_soon(self._keep_time)
                         draining.start_soon(self.stream.run)
                     task_status.started()
+                    await self._begun.wait()
+                    if not self._closing.is_set():
+                        self._start_working(services)
                     await self._closing.wait()
                 services.cancel_scope.cancel("the writer is closed")
         finally:
             self.leases.close_idle()
-            self.hub.close()
-            self.notes.close()
+            if self._owns_hub:
+                self.hub.close()
+            if self.owns_notes:
+                self.notes.close()
+            self.ended.set()
+
+    def _start_working(self, services: trio.Nursery) -> None:
+        """Start what compares, copies and remembers."""
+        if self.stream is None or self.copier is None or self.resync is None:
+            return
+        services.start_soon(self.shadow_judge.run)
+        services.start_soon(self.copier.run)
+        services.start_soon(self.resync.run)
+        services.start_soon(self.notes.run, self.lane, self.stream)
+        if self.findings.log is not None:
+            services.start_soon(DivergenceLogWriter(self.findings.log, self.clock).run)
+        if self.shadow_subscriptions is not None:
+            services.start_soon(self.shadow_subscriptions.run)
 
     async def wait_copied(self) -> None:
         """Return when no key is dirty that can be copied now: the stream holds all there is to say."""
@@ -578,6 +615,7 @@ class DualWriter:
         if self.stream is not None:
             self.stream.close(drain_seconds)
         self._closing.set()
+        self._begun.set()
 
 
 def _encoded(args: tuple[bytes | str | int, ...]) -> tuple[bytes, ...]:
@@ -588,7 +626,7 @@ def _encoded(args: tuple[bytes | str | int, ...]) -> tuple[bytes, ...]:
 async def open_writer(
     config: ProxyConfig, metrics: ProxyMetrics | None = None, sentry: SentryReporter | None = None
 ) -> AsyncIterator[DualWriter]:
-    """Run a `DualWriter` for the block; at its end, what is queued is drained to the secondary."""
+    """Run a `DualWriter` for the block; at its end, what is left to copy or queued goes to the secondary."""
     writer = DualWriter(config, metrics, sentry)
     writer.findings.open_log()
     writer.open_journal()
@@ -596,5 +634,7 @@ async def open_writer(
         await nursery.start(writer.run)
         try:
             yield writer
+            with trio.move_on_after(config.drain_seconds):
+                await writer.wait_copied()
         finally:
             writer.close(config.drain_seconds)

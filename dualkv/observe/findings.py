@@ -45,20 +45,25 @@ class Findings:
         self._config = config
         self._clock = clock
         self._ids = DivergenceIds(started_seconds, os.urandom(2))
-        self._recent: WindowCounter[tuple[str, bytes]] = WindowCounter(config.ready_window_seconds)
+        self._recent: WindowCounter[tuple[str, bytes]]
         self._gap_limit = RateLimit(GAP_LOG_SECONDS, clock)
         self.make_record: Callable[[Divergence], dict[str, Any]] = RecordMaker(
             config.show_values, os.urandom(16)
         )
         """Returns a divergence as plain data, without its values unless ``show_values`` is on."""
         self.ring = DivergenceRing(config.divergence_ring)
-        self.coverage = Coverage(config.coverage_delimiter.encode(), config.coverage_prefixes)
+        self.begin_coverage_anew()
         self.log: DivergenceLog | None = None
         self.pending_confirmations: Callable[[], int] = lambda: 0
         """Returns how many differences have been seen once and are to be read again."""
 
     def __repr__(self) -> str:
         return f"<Findings {self.ring!r} {self.coverage!r}>"
+
+    def begin_coverage_anew(self) -> None:
+        """Forget what has been compared: another store is to prove itself now."""
+        self.coverage = Coverage(self._config.coverage_delimiter.encode(), self._config.coverage_prefixes)
+        self._recent = WindowCounter(self._config.ready_window_seconds)
 
     def open_log(self) -> None:
         """Open the file of ``divergence_log``, if there is to be one.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dualkv.core.blocking import gives_back, wait_seconds
+from dualkv.core.blocking import gives_back, shortened, wait_seconds
 from dualkv.resp import encode
 from tests.core.building import bulks, double, flat, planned
 
@@ -32,6 +32,23 @@ def test_wait_is_what_the_request_says(line: str, seconds: float | None) -> None
     plan, request = planned(*line.split())
 
     assert seconds == wait_seconds(plan.spec, request.args)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("BLPOP a b 1.5", "BLPOP a b 0.500"), ("BLPOP a 1", None), ("BLPOP a 0.5", None),
+        ("BLPOP a 0", "BLPOP a 0"), ("BLMPOP 3 1 a LEFT", "BLMPOP 2.000 1 a LEFT"),
+        ("XREAD BLOCK 1500 STREAMS s $", "XREAD BLOCK 500 STREAMS s $"), ("XREAD BLOCK", "XREAD BLOCK"),
+    ],
+)  # fmt: skip
+def test_request_that_has_waited_waits_for_the_rest_of_its_time(line: str, expected: str | None) -> None:
+    """After a second: never without an end instead of a short while."""
+    plan, request = planned(*line.split())
+
+    left = shortened(plan.spec, request.args, 1.0)
+
+    assert (None if left is None else b" ".join(left).decode()) == expected
 
 
 NESTED = encode.array([encode.bulk("k"), bulks("c b")])
