@@ -16,6 +16,7 @@ from typing import Any, Final
 import typer
 
 from dualkv.admin.admin_app import operations_of
+from dualkv.admin.sampler import Sampler
 from dualkv.cli import app
 from dualkv.commands.table import COMMANDS, UNKNOWN, CommandSpec
 from dualkv.config import SETTINGS, ProxyConfig
@@ -85,7 +86,9 @@ def _operations() -> str:
                 ", ".join(f"`{field.name}`" for field in operation.body),
                 " ".join(filter(None, (operation.summary, operation.description))),
             )
-            for operation in operations_of(lambda: writer, has_tokens=True)
+            for operation in operations_of(
+                lambda: writer, Sampler(lambda: writer, lambda: False, lambda: 0.0), has_tokens=True
+            )
         ),
     )
 
@@ -95,6 +98,7 @@ _ROUTES: Final = {
     Route.LOCAL: "dualkv answers",
     Route.SESSION: "dualkv answers",
     Route.CLIENTS: "dualkv answers, about its own clients",
+    Route.OWN: "dualkv answers, about itself",
     Route.TRANSACTION: "transaction",
     Route.SUBSCRIPTION: "shared subscriptions",
     Route.RECEIVERS: "lane; subscribers counted one by one",

@@ -23,6 +23,7 @@ import trio
 from dualkv.admin.admin_app import build_admin_app
 from dualkv.admin.findings import readiness_of
 from dualkv.admin.http import build_app, serve_http
+from dualkv.admin.sampler import Sampler
 from dualkv.config import ProxyConfig, ProxyMode
 from dualkv.core.gate import GateState
 from dualkv.core.mode_change import ChangeFacts, ModeChange, ModeStep
@@ -90,6 +91,8 @@ class ProxyServer:
         self._mode_lock = trio.Lock()
         self._takeover: Takeover | None = None
         self._testing = trio.CancelScope()
+        self.sampler = Sampler(lambda: self.writer, lambda: self.is_draining, lambda: self.mode_since)
+        self.metrics.tell_status = self.sampler.status
         self._admission: Admission | None = None
         self._waiting = 0
         """Connections that may become clients."""
@@ -181,6 +184,7 @@ class ProxyServer:
             )
             async with trio.open_nursery() as services:
                 services.start_soon(self._show_resync)
+                services.start_soon(self.sampler.run)
                 await self._start_http(services)
                 await services.start(self.hub.run)
                 async with trio.open_nursery() as self._engine:
@@ -207,11 +211,11 @@ class ProxyServer:
         """Serve HTTP at the addresses where that is wanted."""
         config, seconds = self.config, self.config.tls_handshake_timeout_seconds
         if self._http_listeners:
-            app = build_app(lambda: self.writer, lambda: self.is_draining)
+            app = build_app(lambda: self.writer, lambda: self.is_draining, self.sampler)
             tls = self._http_tls(config.metrics_tls)
             await services.start(serve_http, app, self._http_listeners, tls, seconds)
         if self._admin_listeners:
-            admin = build_admin_app(lambda: self.writer, config.admin_token)
+            admin = build_admin_app(lambda: self.writer, self.sampler, config.admin_token)
             tls = self._http_tls(config.admin_tls)
             await services.start(serve_http, admin, self._admin_listeners, tls, seconds)
 

@@ -14,8 +14,10 @@ from starlette.routing import Route
 
 from docs.generate import PAGES, renewed
 from dualkv.admin.http import build_app
+from dualkv.admin.sampler import Sampler
 from dualkv.admin.status import convergence
 from dualkv.cli import app
+from dualkv.commands.classify import CommandCategory
 from dualkv.commands.table import COMMANDS
 from dualkv.config import SETTINGS, ProxyConfig, ProxyMode, load_config
 from dualkv.core.compare import Reason
@@ -24,6 +26,7 @@ from dualkv.core.dirty import DirtyReason
 from dualkv.core.divergence import Cause, Divergence, DivergenceKind
 from dualkv.core.divergence_record import RecordMaker
 from dualkv.core.gate import GateState
+from dualkv.core.headline import Condition
 from dualkv.core.ledger import DropReason, Queue
 from dualkv.core.pubsub_matching import Doubt
 from dualkv.core.rejection import Rejection
@@ -142,6 +145,19 @@ def test_every_field_of_convergence_is_documented() -> None:
     assert all(f"`{name}`" in text for name in told.keys() - {"resync"})
 
 
+def test_every_field_of_the_status_is_documented() -> None:
+    """What ``/status`` tells stands in its table and its example, and so does each condition."""
+    writer = DualWriter(ProxyConfig())
+    told = Sampler(lambda: writer, lambda: False, lambda: 0.0).status()
+    text = read("docs/reference/http.md")
+
+    inner = ("headline", "clients", "traffic", "stream", "comparing", "readiness")
+    assert all(f'"{name}"' in text for name in (*told, *(field for name in inner for field in told[name])))
+    assert all(f"`{name}`" in text for name in told.keys() - {"headline"})
+    assert all(f"`{condition.value}`" in text for condition in Condition)
+    assert all(f"`{category.value}`" in text for category in CommandCategory)
+
+
 def test_every_field_of_a_divergence_and_every_cause_is_documented() -> None:
     """What a record tells stands in its table and its example, and so does why stores differ."""
     text = read("docs/reference/divergences.md")
@@ -159,7 +175,11 @@ def test_every_page_and_every_command_is_documented() -> None:
     http, cli = read("docs/reference/http.md"), read("docs/reference/cli.md")
     writer = DualWriter(ProxyConfig())
     pages = [
-        route.path for route in build_app(lambda: writer, lambda: False).routes if isinstance(route, Route)
+        route.path
+        for route in build_app(
+            lambda: writer, lambda: False, Sampler(lambda: writer, lambda: False, lambda: 0.0)
+        ).routes
+        if isinstance(route, Route)
     ]
 
     assert all(f"| `{page.replace('{id}', 'ID')}` |" in http for page in pages)

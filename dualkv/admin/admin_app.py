@@ -19,6 +19,8 @@ from dualkv.admin.control import control_operations
 from dualkv.admin.guard import Guard
 from dualkv.admin.openapi import document_of
 from dualkv.admin.operations import Operation, refusal, routes_of
+from dualkv.admin.sampler import Sampler
+from dualkv.admin.status_page import status_operations
 from dualkv.config.admin import AdminToken
 from dualkv.net.writer import DualWriter
 
@@ -27,11 +29,14 @@ __all__ = ["build_admin_app", "operations_of"]
 _log = logging.getLogger("dualkv.control")
 
 
-def operations_of(get_writer: Callable[[], DualWriter], *, has_tokens: bool) -> tuple[Operation, ...]:
+def operations_of(
+    get_writer: Callable[[], DualWriter], sampler: Sampler, *, has_tokens: bool
+) -> tuple[Operation, ...]:
     """Return all that can be asked for at the admin address.
 
     Args:
         get_writer: Returns what is controlled, which a change of the mode may replace.
+        sampler: Knows what is going on.
         has_tokens: Whether a token is asked for.
     """
     document: dict[str, Any] = {}
@@ -41,6 +46,7 @@ def operations_of(get_writer: Callable[[], DualWriter], *, has_tokens: bool) -> 
 
     operations = (
         *control_operations(get_writer),
+        *status_operations(sampler),
         Operation(
             "GET",
             "/openapi.json",
@@ -54,14 +60,17 @@ def operations_of(get_writer: Callable[[], DualWriter], *, has_tokens: bool) -> 
     return operations
 
 
-def build_admin_app(get_writer: Callable[[], DualWriter], tokens: Collection[AdminToken]) -> ASGIApp:
+def build_admin_app(
+    get_writer: Callable[[], DualWriter], sampler: Sampler, tokens: Collection[AdminToken]
+) -> ASGIApp:
     """Return the application.
 
     Args:
         get_writer: Returns what is controlled, which a change of the mode may replace.
+        sampler: Knows what is going on.
         tokens: Any of these lets in; empty: nothing is asked for.
     """
-    operations = operations_of(get_writer, has_tokens=bool(tokens))
+    operations = operations_of(get_writer, sampler, has_tokens=bool(tokens))
     app = Starlette(
         routes=routes_of(operations),
         exception_handlers={HTTPException: _on_http_error, Exception: _on_fault},

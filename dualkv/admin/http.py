@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dualkv.admin.findings import findings_routes
 from dualkv.admin.observed import observed_route
+from dualkv.admin.sampler import Sampler
 from dualkv.admin.status import backend_states, convergence, is_ready
 from dualkv.net.writer import DualWriter
 from dualkv.observe.collector import MetricsCollector
@@ -31,6 +32,7 @@ dualkv
 /healthz   200 while the process lives
 /readyz    200 while clients should be sent here, else 503; each backend's state as JSON
 
+/status            what is going on, as JSON
 /divergences       confirmed differences; ?command= kind= key_prefix= since= after= limit=
 /divergences/{id}  one of them
 /coverage          what has been compared, by prefix of the keys
@@ -39,12 +41,15 @@ dualkv
 """
 
 
-def build_app(get_writer: Callable[[], DualWriter], is_draining: Callable[[], bool]) -> Starlette:
+def build_app(
+    get_writer: Callable[[], DualWriter], is_draining: Callable[[], bool], sampler: Sampler
+) -> Starlette:
     """Return the application.
 
     Args:
         get_writer: Returns what it tells about, which a change of the mode may replace; its metrics stay.
         is_draining: Whether the server is shutting down.
+        sampler: Knows what is going on.
     """
     registry = CollectorRegistry()
     registry.register(MetricsCollector(get_writer().metrics))
@@ -68,12 +73,16 @@ def build_app(get_writer: Callable[[], DualWriter], is_draining: Callable[[], bo
         }
         return JSONResponse(body, status_code=200 if ready else 503)
 
+    async def status(_: Request) -> Response:  # noqa: ASYNC124 - a plain one would run in a thread
+        return JSONResponse(sampler.status())
+
     return Starlette(
         routes=[
             Route("/", index),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/metrics", _AsgiEndpoint(make_asgi_app(registry))),
+            Route("/status", status),
             *findings_routes(get_writer),
             observed_route(get_writer),
         ]

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 import attrs
 
 from dualkv.commands.generated import ROWS
+from dualkv.commands.own import OWN_ROWS
 
 __all__ = ["COMMANDS", "UNKNOWN", "CommandSpec", "KeySpec", "find_command"]
 
@@ -78,7 +79,7 @@ def _build() -> tuple[CommandSpec, ...]:
     specs: list[CommandSpec] = []
     by_container: dict[str, dict[bytes, CommandSpec]] = {}
     # Longer names first, so that a container finds its sub-commands made.
-    for row in sorted(ROWS, key=lambda row: " " not in row[0]):
+    for row in sorted((*ROWS, *OWN_ROWS), key=lambda row: " " not in row[0]):
         container, _, sub = row[0].partition(" ")
         spec = _spec(len(specs), row, by_container.get(container, {}) if not sub else {})
         if sub:

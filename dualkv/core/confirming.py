@@ -102,6 +102,10 @@ class Confirming:
         """Return whether the same read is being confirmed already."""
         return (item.context.db, item.request.args) in self._open
 
+    def readings_of(self, key: Key) -> int:
+        """Return how often a difference of a key has been seen that is being confirmed; 0: there is none."""
+        return max((suspicion.readings for suspicion in self._by_key.get(key, ())), default=0)
+
     def suspect(self, item: StreamItem, now: float) -> Suspicion | None:
         """Take note of a first difference.
 

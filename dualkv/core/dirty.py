@@ -87,6 +87,7 @@ class DirtyKeys:
         self._urgent: dict[Key, None] = {}
         self._waiting: dict[Key, None] = {}
         self._bytes = 0
+        self._reasons: Counter[DirtyReason] = Counter()
         self.marked: Counter[DirtyReason] = Counter()
         """How many keys became dirty so far, by reason."""
         self.repaired = 0
@@ -122,7 +123,12 @@ class DirtyKeys:
 
     def by_reason(self) -> Counter[DirtyReason]:
         """Return how many are dirty now, by reason."""
-        return Counter(entry.reason for entry in self._entries.values())
+        return +self._reasons
+
+    def why(self, key: Key) -> tuple[DirtyReason, float] | None:
+        """Return why a key is dirty and since when; None: it is not."""
+        entry = self._entries.get(key)
+        return None if entry is None else (entry.reason, entry.since)
 
     def oldest_since(self) -> float | None:
         """Return since when the oldest one is dirty, if there is one."""
@@ -158,6 +164,7 @@ class DirtyKeys:
                 self.require_resync("too many dirty keys")
                 return
             self._bytes += size
+            self._reasons[reason] += 1
             self.marked[reason] += 1
             entry = self._entries[key] = _Entry(reason, now, is_urgent)
             self._names.setdefault(key[0], set()).add(key[1])
@@ -287,7 +294,7 @@ class DirtyKeys:
         return len(gone)
 
     def _forget(self, key: Key) -> None:
-        del self._entries[key]
+        self._reasons[self._entries.pop(key).reason] -= 1
         self._names[key[0]].discard(key[1])
         self._urgent.pop(key, None)
         self._waiting.pop(key, None)

@@ -13,6 +13,7 @@ import attrs
 
 from dualkv.core.coverage import PrefixCoverage, shown_prefix
 from dualkv.core.divergence import DivergenceKind
+from dualkv.core.words import some
 
 __all__ = ["Readiness", "ReadinessFacts", "Thresholds", "judge_readiness"]
 
@@ -125,21 +126,21 @@ def _about_differences(facts: ReadinessFacts, thresholds: Thresholds) -> Iterabl
     }
     if sum(others.values()) > thresholds.max_divergences:
         yield (
-            f"{_some(sum(others.values()), 'divergence')} in the last {window} ({_most(others)})"
+            f"{some(sum(others.values()), 'divergence')} in the last {window} ({_most(others)})"
             f"{_where(facts.diverged_prefixes)}; {thresholds.max_divergences:,} allowed."
         )
     if gaps > thresholds.max_gaps:
         yield (
-            f"{_some(gaps, 'migration gap')} in the last {window}{_where(facts.gap_prefixes)}; "
+            f"{some(gaps, 'migration gap')} in the last {window}{_where(facts.gap_prefixes)}; "
             f"{thresholds.max_gaps:,} allowed."
         )
     if facts.writes_differed:
         yield (
-            f"The stores answered {_some(facts.writes_differed, 'mirrored write')} differently "
+            f"The stores answered {some(facts.writes_differed, 'mirrored write')} differently "
             f"in the last {window}."
         )
     if facts.pending_confirmations:
-        yield f"{_some(facts.pending_confirmations, 'difference')} not confirmed yet."
+        yield f"{some(facts.pending_confirmations, 'difference')} not confirmed yet."
 
 
 def _about_convergence(facts: ReadinessFacts, thresholds: Thresholds) -> Iterable[str]:
@@ -148,7 +149,7 @@ def _about_convergence(facts: ReadinessFacts, thresholds: Thresholds) -> Iterabl
     if facts.resync_required is not None:
         yield f"All keys have to be copied: {facts.resync_required}."
     if facts.dirty_keys > thresholds.max_dirty_keys:
-        yield f"{_some(facts.dirty_keys, 'dirty key')}; {thresholds.max_dirty_keys:,} allowed."
+        yield f"{some(facts.dirty_keys, 'dirty key')}; {thresholds.max_dirty_keys:,} allowed."
     if facts.has_dirty_functions:
         yield "The libraries of functions may differ."
     if facts.stream_state != "flowing":
@@ -160,13 +161,9 @@ def _about_convergence(facts: ReadinessFacts, thresholds: Thresholds) -> Iterabl
         )
     if facts.not_holdable:
         total = sum(facts.not_holdable.values())
-        yield f"The other store cannot hold {_some(total, 'effect')}: {_most(facts.not_holdable)}."
+        yield f"The other store cannot hold {some(total, 'effect')}: {_most(facts.not_holdable)}."
     if facts.journal_gap:
         yield f"Keys are missing in the journal: {facts.journal_gap}."
-
-
-def _some(count: int, what: str) -> str:
-    return f"{count:,} {what}" + ("" if count == 1 else "s")
 
 
 def _most(counts: Mapping[str, int]) -> str:
@@ -188,5 +185,5 @@ def _named(counts: list[tuple[int, str]]) -> str:
 
 def _duration(seconds: float) -> str:
     if seconds >= 60 and seconds % 60 == 0:
-        return _some(int(seconds // 60), "minute")
+        return some(int(seconds // 60), "minute")
     return f"{seconds:g} s"

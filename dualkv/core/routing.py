@@ -31,6 +31,8 @@ class Route(enum.Enum):
     """The client's session: what changes where, as whom, or whether its commands are answered."""
     CLIENTS = "clients"
     """dualkv answers, from what it knows of all its clients."""
+    OWN = "own"
+    """dualkv answers, about itself."""
     TRANSACTION = "transaction"
     """MULTI and what belongs to it."""
     SUBSCRIPTION = "subscription"
@@ -86,6 +88,8 @@ _SESSION: Final = frozenset({"HELLO", "AUTH", "SELECT", "RESET", "CLIENT REPLY"}
 
 _CLIENTS: Final = frozenset({"CLIENT INFO", "CLIENT LIST", "CLIENT KILL", "CLIENT UNBLOCK"})
 
+_OWN: Final = frozenset({"DUALKV", "DUALKV HELP", "DUALKV KEY", "DUALKV STATUS", "DUALKV WHOAMI"})
+
 _RECEIVERS: Final = frozenset({"PUBLISH", "SPUBLISH", "PUBSUB NUMSUB", "PUBSUB SHARDNUMSUB"})
 
 _LEASED: Final = frozenset({"SCRIPT KILL", "FUNCTION KILL"})
@@ -121,6 +125,7 @@ _BY_NAME: Final = (
     (_LOCAL, Route.LOCAL),
     (_SESSION, Route.SESSION),
     (_CLIENTS, Route.CLIENTS),
+    (_OWN, Route.OWN),
     (_RECEIVERS, Route.RECEIVERS),
     (_LEASED, Route.LEASED),
     (_REFUSED, Route.REFUSED),

@@ -94,13 +94,13 @@ _SAME_ON_LANE: Final = frozenset({"PING", "ECHO"})
 """Any server answers them as dualkv does."""
 
 _POSSIBLE: Final = frozenset(
-    {Route.LANE, Route.LOCAL, Route.RECEIVERS, Route.BLOCKING, Route.LEASED, Route.WAIT}
+    {Route.LANE, Route.LOCAL, Route.OWN, Route.RECEIVERS, Route.BLOCKING, Route.LEASED, Route.WAIT}
 )
 
 
 def is_local(plan: Plan) -> bool:
     """Return whether dualkv answers a queued command itself."""
-    return plan.route is Route.LOCAL and plan.spec.name not in _SAME_ON_LANE
+    return plan.route is Route.OWN or (plan.route is Route.LOCAL and plan.spec.name not in _SAME_ON_LANE)
 
 
 def queue_command(transaction: Transaction, plan: Plan, request: Request) -> bytes:

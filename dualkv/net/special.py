@@ -26,6 +26,7 @@ from dualkv.core.session import (
 )
 from dualkv.core.subscriptions import Kind, kind_of, push
 from dualkv.core.transaction import Transaction, is_local, queue_command
+from dualkv.net.about import answer_about_self
 from dualkv.net.lane import LaneState
 from dualkv.net.operations import Interrupted
 from dualkv.net.waiting import CorrectedCall, TransactionBlock
@@ -90,7 +91,7 @@ class SpecialCommands:
             if state.transaction is not None:
                 state.transaction.is_broken = True
             return self._answer(refusal)
-        if plan.route is not Route.LANE:
+        if plan.route not in (Route.LANE, Route.OWN):
             self._look_at(request, plan)
         if state.transaction is not None and spec.name not in _ACT_AT_ONCE:
             return self._answer(
@@ -154,10 +155,15 @@ class SpecialCommands:
         return True
 
     def _answer_locally(self, request: Request, plan: Plan) -> bool:
-        self._answer(answer(self._state, request.args, plan.spec.label))
+        self._answer(self._local_answer(request, plan))
         if self._state.has_quit:
             self._session.end_input()
         return True
+
+    def _local_answer(self, request: Request, plan: Plan) -> bytes:
+        if plan.route is Route.OWN:
+            return answer_about_self(self._writer, self._state, request.args, plan.spec.label)
+        return answer(self._state, request.args, plan.spec.label)
 
     def _block(self, request: Request, plan: Plan) -> bool:
         return self._begin(partial(self._block_and_raise, plan, request))
@@ -357,7 +363,7 @@ class SpecialCommands:
         for (plan, request), told in zip(transaction.queued, results, strict=True):
             result = told
             if is_local(plan):
-                result = answer(self._state, request.args, plan.spec.label)
+                result = self._local_answer(request, plan)
             elif plan.spec.name == "SELECT" and not is_error(told):
                 db = parse_select(request.args)
                 assert isinstance(db, int)
@@ -490,6 +496,7 @@ class SpecialCommands:
         Route.UNKNOWN: _send,
         Route.RECEIVERS: _send_corrected,
         Route.LOCAL: _answer_locally,
+        Route.OWN: _answer_locally,
         Route.SESSION: _change_session,
         Route.CLIENTS: _answer_about_clients,
         Route.TRANSACTION: _transaction,

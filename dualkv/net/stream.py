@@ -385,6 +385,15 @@ class SecondaryStream:
         for number in rendezvous.shards:
             self._shards[number].wake()
 
+    @property
+    def shard_count(self) -> int:
+        """Over how many shards, each with a connection, it goes."""
+        return len(self._shards)
+
+    def shard_of(self, key: bytes) -> int:
+        """Return the number of the shard that a key's writes go through."""
+        return next(iter(self._shard_numbers((key,))))
+
     def _shard_numbers(self, keys: Sequence[bytes] | None) -> Collection[int]:
         count = len(self._shards)
         if keys is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -177,6 +177,8 @@ class ProxyMetrics:
         self.resync = ResyncProgress()
         self.journal: Callable[[], tuple[int, int, bool]] = lambda: (0, 0, False)
         """Returns the journal's bytes, the disk's refusals, and whether keys are missing in it."""
+        self.tell_status: Callable[[], dict[str, Any]] = dict
+        """Returns what is going on, as plain data; empty where there is no server."""
         self.copies_in_flight = 0
         """Keys that are being read on the primary."""
         self.not_holdable: Counter[str] = Counter()

@@ -1,0 +1,40 @@
+"""The counters of one moment, for `dualkv.core.series`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from dualkv.commands.classify import CommandCategory, category_of
+from dualkv.commands.table import COMMANDS
+from dualkv.core.divergence import DivergenceKind
+from dualkv.core.series import Sample, Totals
+from dualkv.observe.metrics import ProxyMetrics
+
+__all__ = ["sample_of"]
+
+_CATEGORIES: Final = tuple(category_of(spec, (spec.name.encode(),)) for spec in COMMANDS)
+"""``XREAD`` counts as a read, waiting or not: one counter has both."""
+
+
+def sample_of(metrics: ProxyMetrics, now: float) -> Sample:
+    """Return a sample of the counters.
+
+    Args:
+        metrics: Whose.
+        now: The time on our clock, in seconds.
+    """
+    replies: dict[tuple[str, CommandCategory], Totals] = {}
+    for name, backend in metrics.backends.items():
+        for category, counters in zip(_CATEGORIES, backend.by_command, strict=True):
+            if any(counters.counts):
+                totals = replies.get((name, category))
+                before = totals.counts if totals else (0,) * len(counters.counts)
+                replies[name, category] = Totals(
+                    tuple(map(sum, zip(before, counters.counts, strict=True))),
+                    counters.errors + (totals.errors if totals else 0),
+                )
+    found = metrics.divergences.total()
+    gaps = sum(
+        count for (_, kind), count in metrics.divergences.items() if kind is DivergenceKind.MIGRATION_GAP
+    )
+    return Sample(now, replies, found - gaps, gaps)
