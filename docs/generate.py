@@ -2,7 +2,7 @@
 
 A page has its tables between ``<!-- table NAME -->`` and ``<!-- end -->``; the text around them is written
 by hand.
-``tests/test_docs.py`` fails when a page is older than the code.
+``tests/docs/test_docs.py`` fails when a page is older than the code.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ from dualkv.observe.collector import FAMILIES
 from dualkv.observe.divergence_log import DROP_REASONS
 from dualkv.resp import encode
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "CHANGELOG.md", "deploy/README.md")),
     *sorted((ROOT / "docs").rglob("*.md")),

@@ -1,0 +1,1 @@
+"""The documentation: complete, right, and run."""
