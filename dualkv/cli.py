@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib.metadata
 import inspect
+import json
 import logging
 import os
 import sys
@@ -263,7 +264,10 @@ def preflight(
     )
 )
 @_with_settings
-def selftest(config: ProxyConfig) -> None:
+def selftest(
+    config: ProxyConfig,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON object instead of lines.")] = False,
+) -> None:
     """See that canaries arrive, and that differences raise alarms.
 
     Writes a few keys that begin with dualkv:selftest: through a dualkv of its own, looks for them in both
@@ -281,8 +285,11 @@ def selftest(config: ProxyConfig) -> None:
         typer.echo(f"{finding.step.value:14} {finding.step.meaning}: {outcome}")
 
     logging.getLogger("dualkv").addHandler(logging.NullHandler())  # the steps say it
-    result = trio.run(run_selftest, config, show)
-    typer.echo(f"{'passed' if result.is_passed else 'FAILED'} after {result.seconds:.1f} s")
+    result = trio.run(run_selftest, config, (lambda _: None) if as_json else show)
+    if as_json:
+        typer.echo(json.dumps(result.told(), ensure_ascii=False))
+    else:
+        typer.echo(f"{'passed' if result.is_passed else 'FAILED'} after {result.seconds:.1f} s")
     raise typer.Exit(0 if result.is_passed else 1)
 
 

@@ -229,7 +229,7 @@ class ProxyConfig:
     selftest: str = _setting(
         "auto",
         values.one_of("auto", "off"),
-        "Whether canaries are written and compared at the start, in the modes that mirror: 'auto' or 'off'.",
+        "Whether canaries are written and compared, in the modes that mirror: 'auto' or 'off'.",
     )
     shadow_queue_size: int = _setting("1024", values.positive_count, "Shadow reads at once.")
     shadow_sample: float = _setting(

@@ -26,7 +26,15 @@ from dualkv.resp.requests import Request
 if TYPE_CHECKING:
     from dualkv.core.mirror import StreamItem
 
-__all__ = ["NEAR_EXPIRY_MILLISECONDS", "READINGS", "Confirming", "Step", "Suspicion", "one_by_one"]
+__all__ = [
+    "NEAR_EXPIRY_MILLISECONDS",
+    "READINGS",
+    "Confirming",
+    "Step",
+    "Suspicion",
+    "milliseconds_told",
+    "one_by_one",
+]
 
 Key = tuple[int, bytes]
 
@@ -67,6 +75,13 @@ class Suspicion:
     is_over: bool = False
     ttl_milliseconds: int | None = None
     """How long the key had to live on the primary when it was read last; -1: for ever, -2: there is none."""
+    secondary_ttl_milliseconds: int | None = None
+    """The same on the secondary, at the last reading."""
+
+    @property
+    def is_last_reading(self) -> bool:
+        """Whether the reading that is made now is the last one."""
+        return self.readings == READINGS - 1
 
     def next_wait_seconds(self, confirm_after_seconds: float) -> float:
         """Return how long to wait until both stores are read again."""
@@ -77,6 +92,16 @@ class Suspicion:
     def is_near_expiry(self, milliseconds: int) -> bool:
         """Whether the key had at most *milliseconds* to live when it was read last."""
         return self.ttl_milliseconds is not None and 0 <= self.ttl_milliseconds <= milliseconds
+
+    def is_asked_by(self, item: StreamItem) -> bool:
+        """Whether an item does not read what has differed, but asks how long the key lives."""
+        return item.request is not self.item.request
+
+    @property
+    def has_expiry_on_one(self) -> bool:
+        """Whether the key has an expiry on exactly one of the stores, as far as they have said."""
+        ours, theirs = self.ttl_milliseconds, self.secondary_ttl_milliseconds
+        return ours is not None and theirs is not None and (ours >= 0) is not (theirs >= 0)
 
 
 class Confirming:
@@ -190,6 +215,11 @@ def _has_changed(suspicion: Suspicion, told: bytes | int, now: float) -> bool:
 
 def _kept(reply: bytes) -> bytes | int:
     return reply if len(reply) <= _MAX_KEPT_BYTES else hash(reply)
+
+
+def milliseconds_told(reply: bytes) -> int | None:
+    """Return what a raw reply to ``PTTL`` says; None if it is none."""
+    return int(reply[1:-2]) if reply[:1] == b":" else None
 
 
 def one_by_one(item: StreamItem, actual: bytes) -> list[StreamItem]:

@@ -38,6 +38,7 @@ class WriteHistory:
         self._bytes = 0
         self._entered: deque[tuple[Sequence[StreamItem], int]] = deque()
         self._lost: deque[tuple[float, str, StreamItem]] = deque(maxlen=_MAX_LOSSES)
+        self._unheld: deque[tuple[float, str, Sequence[Key]]] = deque(maxlen=_MAX_LOSSES)
 
     def __repr__(self) -> str:
         return f"<WriteHistory {self._items} items, {self._bytes} bytes>"
@@ -62,6 +63,16 @@ class WriteHistory:
         """
         self._lost.append((now, what, item))
 
+    def not_held(self, command: str, keys: Sequence[Key], now: float) -> None:
+        """Take note that the secondary cannot hold what a command has done to *keys*.
+
+        Args:
+            command: Its name.
+            keys: Whose.
+            now: When, on the stream's clock.
+        """
+        self._unheld.append((now, command.lower().replace(" ", "|"), keys))
+
     def of(self, keys: Iterable[Key], now: float) -> tuple[HistoryEntry, ...]:
         """Return what happened to any of *keys*, oldest first, the last ten events at most."""
         wanted = frozenset(keys)
@@ -74,6 +85,9 @@ class WriteHistory:
         for at, what, item in self._lost:
             if _names(item, names) and not wanted.isdisjoint(item.keys_by_db() or wanted):
                 found.append((at, HistoryEntry(max(0.0, now - at), what, args=_cut(item.request.args))))
+        for at, command, unheld in self._unheld:
+            if not wanted.isdisjoint(unheld):
+                found.append((at, HistoryEntry.unsupported(max(0.0, now - at), command)))
         found.sort(key=lambda one: one[0])
         return tuple(entry for _, entry in found[-_MAX_ENTRIES:])
 

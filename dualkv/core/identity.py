@@ -10,7 +10,7 @@ import attrs
 
 from dualkv.core.dialect import LEARNING
 from dualkv.core.effects.model import Args
-from dualkv.resp.replies import is_error, value_of
+from dualkv.core.info import info_fields, info_text
 
 __all__ = ["IDENTIFYING", "INTRODUCTION", "Forgotten", "Identity", "identify", "is_clear"]
 
@@ -74,22 +74,14 @@ class Identity:
 
 def identify(replies: Sequence[bytes]) -> Identity:
     """Return what follows from the raw replies to `IDENTIFYING`; any of them may be an error."""
-    server, persistence, keyspace, replication = map(_text, replies)
-    is_replica = _field(replication, "role") == "slave" and _field(replication, "master_host") != ""
+    server, persistence, keyspace, replication = replies
+    told, databases = info_fields(replication), info_text(keyspace)
+    is_replica = told.get("role") == "slave" and bool(told.get("master_host"))
     return Identity(
-        run_id=_field(server, "run_id"),
-        is_empty="# Keyspace" in keyspace and "keys=" not in keyspace,
-        logs_writes=_field(persistence, "aof_enabled") != "0",
-        replication_id=_field(replication, "master_replid"),
-        master=":".join(_field(replication, f"master_{part}") for part in ("host", "port") if is_replica),
-        raft_leader=_field(replication, "raft_leader_redis"),
+        run_id=info_fields(server).get("run_id", ""),
+        is_empty="# Keyspace" in databases and "keys=" not in databases,
+        logs_writes=info_fields(persistence).get("aof_enabled") != "0",
+        replication_id=told.get("master_replid", ""),
+        master=f"{told['master_host']}:{told.get('master_port', '')}" if is_replica else "",
+        raft_leader=told.get("raft_leader_redis", ""),
     )
-
-
-def _text(frame: bytes) -> str:
-    value = b"" if is_error(frame) else value_of(frame)
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-
-
-def _field(text: str, name: str) -> str:
-    return next((line.partition(":")[2] for line in text.splitlines() if line.startswith(name + ":")), "")

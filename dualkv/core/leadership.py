@@ -23,6 +23,7 @@ import attrs
 
 from dualkv.config import values
 from dualkv.config.backends import Address, shown_address
+from dualkv.core.info import info_fields
 from dualkv.errors import ConfigError, ReplyProtocolError
 from dualkv.resp.replies import is_error, value_of
 
@@ -201,8 +202,7 @@ def told_by_info(node: Address, reply: bytes) -> Told | None:
     """Return what a node says in its raw reply to ``INFO replication``; None: it cannot say anything now."""
     if is_error(reply):
         return None if reply.startswith((b"-LOADING", b"-BUSY", b"-NOAUTH")) else Told(tells=False)
-    text = _text(reply)
-    fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    fields = info_fields(reply)
     if (leader := fields.get("raft_leader_redis")) is not None:
         return Told(_address(leader, node[0]))
     role = fields.get("role")
@@ -221,14 +221,6 @@ def told_by_sentinel(node: Address, reply: bytes) -> Told | None:
         return Told()
     host, port = (word.decode(errors="replace") if isinstance(word, bytes) else str(word) for word in found)
     return Told(_address(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", node[0]))
-
-
-def _text(reply: bytes) -> str:
-    try:
-        value = value_of(reply)
-    except ReplyProtocolError:
-        return ""
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def _address(text: str, default_host: str) -> Address | None:

@@ -146,6 +146,15 @@ class Finding:
     def __str__(self) -> str:
         return f"{self.step.value}: {self.why or 'ok'}"
 
+    def told(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return {
+            "step": self.step.value,
+            "meaning": self.step.meaning,
+            "passed": self.is_ok,
+            "why": self.why or None,
+        }
+
 
 @attrs.frozen
 class SelfTestResult:
@@ -166,6 +175,11 @@ class SelfTestResult:
         """What is wrong, in one line; empty if nothing is."""
         return "; ".join(str(finding) for finding in self.findings if not finding.is_ok)
 
+    def told(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        steps = [finding.told() for finding in self.findings]
+        return {"passed": self.is_passed, "seconds": round(self.seconds, 3), "steps": steps}
+
 
 @attrs.define
 class SelfTestState:
@@ -174,9 +188,14 @@ class SelfTestState:
     is_wanted: bool = False
     """Whether there is to be one."""
     waits_for: str = ""
-    """What it waits for before it can be made; empty: for nothing."""
+    """What the next one waits for before it can be made; empty: for nothing."""
     result: SelfTestResult | None = None
     """Of the last one."""
+
+    @property
+    def has_passed(self) -> bool:
+        """Whether there was one, and the last one has passed."""
+        return self.result is not None and self.result.is_passed
 
     @property
     def gauge(self) -> int:

@@ -125,6 +125,8 @@ class Translator:
         """Whether a database is the one that is mirrored to a store where all are one."""
         self.home_db = 0
         """That one."""
+        self.on_unheld: Callable[[str, list[Key]], None] | None = None
+        """Called with each command that the other store cannot hold, and the keys it is about."""
         self.require_resync: Callable[[str], object] = lambda _: None
         """Called with the reason when everything has to be copied."""
         self.is_plain: list[bool] = []
@@ -390,8 +392,17 @@ class Translator:
         if not dialect.has_databases:
             effects = self._confined(effects, db)
         said, unheld = lower(effects, dialect)
-        self.not_holdable.update(unheld)
+        if unheld:
+            self._count_unheld(unheld, effects, db)
         return said if dialect.has_databases else self._confined(said, db)
+
+    def _count_unheld(self, unheld: Sequence[str], effects: Effects, db: int) -> None:
+        self.not_holdable.update(unheld)
+        if self.on_unheld is not None:
+            parts = (keys_by_db(plan_of(one.args), one.args, db) for one in effects.commands)
+            keys = [key for part in parts for key in part or ()]
+            for name in unheld:
+                self.on_unheld(name, keys)
 
     def _confined(self, effects: Effects, db: int) -> Effects:
         """Return what concerns the one database that is mirrored; the rest is counted."""

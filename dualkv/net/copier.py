@@ -356,11 +356,13 @@ class Copier:
         self._enter(job, copied, now)
 
     def _enter(self, job: _Job, copied: Copied, now: float) -> None:
-        self._writer.translator.not_holdable.update(copied.lost)
         if copied.commands:
             item = commands_item(Queue.COPY, copied.commands, now, Context(db=job.key[0]), job.attempts)
             item.mends = job.is_dirty
             self._stream.offer([item])
+        self._writer.translator.not_holdable.update(copied.lost)
+        for name in copied.lost:
+            self._stream.note_unheld(name, [job.key])
 
     def _fail(self, job: _Job, error: CopyFailed) -> None:
         job.is_over = True

@@ -1,4 +1,4 @@
-"""When self-tests are made: at the start of a server, and on demand with a `DualWriter` of their own."""
+"""When self-tests are made: by a server, now and then, and on demand with a `DualWriter` of their own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from dualkv.config import ProxyConfig
-from dualkv.core.selftest import Finding, SelfTestResult
+from dualkv.core.selftest import Finding, SelfTestResult, SelfTestState
 from dualkv.errors import ConfigError
 from dualkv.net.lane import LaneState
 from dualkv.net.selftest import SelfTest
@@ -21,27 +21,36 @@ __all__ = ["keep_testing", "run_selftest"]
 
 _LOOK_SECONDS: Final = 0.2
 _RETRY_SECONDS: Final = 60.0
+_REPEAT_SECONDS: Final = 600.0
+"""After one that has passed."""
+_SETTLE_SECONDS: Final = 10.0
+"""After one that has passed, if connections to a store are new: others may follow."""
 _DRAIN_SECONDS: Final = 1.0
 
 _log = logging.getLogger("dualkv.selftest")
 
 
 async def keep_testing(writer: DualWriter) -> None:
-    """Test as soon as it makes sense, and again every minute until it has passed; tell the metrics.
+    """Test as soon as it makes sense, and again and again; tell the metrics. It never ends by itself.
+
+    After one that has passed the next is made in ten minutes, or once connections to a store are new: it may
+    be another one, or another node of it. After one that has failed it is made again in a minute. A failure
+    counts only if nothing has changed meanwhile; after one that had passed, only if it comes twice in a row.
 
     Args:
         writer: What is tested; it must be running.
     """
-    state, progress = writer.metrics.selftest, writer.metrics.resync
+    state = writer.metrics.selftest
     if writer.stream is None:
-        return None
+        return
     state.is_wanted = True
+    is_second_try = False
     while True:
         while obstacle := _obstacle(writer):
             state.waits_for = obstacle
             await trio.sleep(_LOOK_SECONDS)
         state.waits_for = ""
-        completed = progress.completed
+        before = _circumstances(writer)
         try:
             result = await SelfTest(writer).run()
             obstacle = result.obstacle
@@ -52,13 +61,42 @@ async def keep_testing(writer: DualWriter) -> None:
             state.waits_for = obstacle
             await trio.sleep(_RETRY_SECONDS)
             continue
-        if not result.is_passed and (progress.is_running or progress.completed != completed):
-            continue  # the canaries were copied
-        state.result = result
+        if not result.is_passed and (_obstacle(writer) or _circumstances(writer) != before):
+            await trio.sleep(_LOOK_SECONDS)
+            continue  # the canaries were copied, or did not get through
+        if not result.is_passed and state.has_passed and not is_second_try:
+            is_second_try = True
+            await trio.sleep(_SETTLE_SECONDS)
+            continue
+        is_second_try = False
+        _tell(state, result)
         if result.is_passed:
-            return _log.info("self-test passed", extra={"seconds": round(result.seconds, 3)})
+            await _wait_for_next(writer, before)
+        else:
+            await trio.sleep(_RETRY_SECONDS)
+
+
+def _tell(state: SelfTestState, result: SelfTestResult) -> None:
+    is_news = not state.has_passed
+    state.result = result
+    if not result.is_passed:
         _log.error("self-test failed", extra={"why": result.why})
-        await trio.sleep(_RETRY_SECONDS)
+    elif is_news:
+        _log.info("self-test passed", extra={"seconds": round(result.seconds, 3)})
+
+
+def _circumstances(writer: DualWriter) -> tuple[int, int, bool]:
+    """Return what is another one when a test may have gone wrong for it, or is out of date."""
+    progress = writer.metrics.resync
+    return writer.connections_made, progress.completed, progress.is_running
+
+
+async def _wait_for_next(writer: DualWriter, tested: tuple[int, int, bool]) -> None:
+    """Return when it is time to test again, after a test under the circumstances *tested*."""
+    await trio.sleep(_SETTLE_SECONDS)
+    with trio.move_on_after(_REPEAT_SECONDS - _SETTLE_SECONDS):  # noqa: ASYNC912 - one has slept already
+        while _circumstances(writer)[0] == tested[0]:  # noqa: ASYNC110 - it tells nobody
+            await trio.sleep(_LOOK_SECONDS)
 
 
 def _obstacle(writer: DualWriter) -> str:

@@ -2,14 +2,15 @@
 
 What differs is a suspicion (`dualkv.core.confirming`): twice, ``confirm_after`` apart, and some times more at
 short intervals, it is read on the lane and, at that position, on the secondary. What differs each time is
-reported, with what is known of the key. What is equal at one of them was transient.
+reported, with what is known of the key. What is equal at one of them was transient. With the last reading the
+secondary is asked how long the key lives there, as the primary is each time.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from heapq import heappop, heappush
 from itertools import count
 from typing import Final, Protocol
@@ -21,10 +22,18 @@ from dualkv.commands.table import CommandSpec
 from dualkv.core.cause import CauseFacts, suspected_cause
 from dualkv.core.compare import Outcome, Tolerance, Verdict, judge
 from dualkv.core.comparison import divergence_between
-from dualkv.core.confirming import NEAR_EXPIRY_MILLISECONDS, Confirming, Step, Suspicion, one_by_one
+from dualkv.core.confirming import (
+    NEAR_EXPIRY_MILLISECONDS,
+    Confirming,
+    Step,
+    Suspicion,
+    milliseconds_told,
+    one_by_one,
+)
 from dualkv.core.coverage import covered_key
 from dualkv.core.divergence import Divergence, DivergenceKind, HistoryEntry
 from dualkv.core.mirror import StreamItem
+from dualkv.core.removals import Removals
 from dualkv.observe.metrics import ProxyMetrics
 
 __all__ = ["MAX_SUSPICIONS", "Facts", "Reports", "ShadowJudge"]
@@ -33,6 +42,7 @@ MAX_SUSPICIONS: Final = 1024
 """Differences that may wait for their confirmation."""
 _MAX_HISTORIES_PER_SECOND: Final = 20
 """Looking up what happened to a key takes milliseconds."""
+_NO_REMOVALS: Final = Removals()
 
 
 class Reread(Protocol):
@@ -71,6 +81,8 @@ class Facts:
     """Whether all keys have been copied once."""
     tolerance: Callable[[StreamItem], Tolerance] = lambda _: Tolerance()
     """How far apart replies may be."""
+    removals: Mapping[DivergenceKind, Removals] = attrs.field(factory=dict)
+    """What the store has removed by itself that lacks the data, by how they differ."""
 
 
 class ShadowJudge:
@@ -131,6 +143,9 @@ class ShadowJudge:
         """
         if self.canaries and (other := self._taker_of(item)) is not None:
             return other.compare(item, actual)
+        if item.suspicion is not None and item.suspicion.is_asked_by(item):
+            item.suspicion.secondary_ttl_milliseconds = milliseconds_told(actual)
+            return None
         rule = item.plan.comparator
         assert rule is not None
         assert item.expected is not None
@@ -188,6 +203,8 @@ class ShadowJudge:
         """Account for a shadow read that tells nothing, for *reason* (a label)."""
         if self.canaries and (other := self._taker_of(item)) is not None:
             return other.inconclusive(item, reason)
+        if item.suspicion is not None and item.suspicion.is_asked_by(item):
+            return None  # then it is not known
         self._metrics.shadow_inconclusive[reason] += 1
         self._metrics.findings.inconclusive((covered_key(item.plan.spec, item.request.args),))
         if item.suspicion is not None:
@@ -239,13 +256,6 @@ class ShadowJudge:
     ) -> None:
         args, expected, now = item.request.args, item.expected or b"", self._clock()
         history = self._history(item, now)
-        facts = CauseFacts(
-            history=history,
-            saw_write=bool(history),
-            last_write_equal=True if history else None,  # else it was lost, which counts for more
-            is_copied=self._facts.is_copied(),
-            has_other_proxies=self._metrics.shadow_inconclusive["written_elsewhere"] > 0,
-        )
         self._reports.report(
             item.plan.spec,
             divergence_between(
@@ -262,8 +272,26 @@ class ShadowJudge:
                 position=self._facts.position(),
                 stream_age_seconds=max(0.0, now - item.offered_at),
                 history=history,
-                cause=suspected_cause(kind, facts),
+                cause=suspected_cause(kind, self._cause_facts(suspicion, kind, history, now)),
             ),
+        )
+
+    def _cause_facts(
+        self, suspicion: Suspicion, kind: DivergenceKind, history: tuple[HistoryEntry, ...], now: float
+    ) -> CauseFacts:
+        since = now - history[-1].seconds_ago if history else -math.inf
+        removals = self._facts.removals.get(kind, _NO_REMOVALS)
+        is_gap = kind is DivergenceKind.MIGRATION_GAP
+        ttl = suspicion.ttl_milliseconds if is_gap else suspicion.secondary_ttl_milliseconds
+        return CauseFacts(
+            history=history,
+            has_expiry_on_one=suspicion.has_expiry_on_one,
+            has_expired=removals.has_expired(since),
+            has_evicted=removals.has_evicted(since, has_expiry=None if ttl is None else ttl >= 0),
+            saw_write=bool(history),
+            last_write_equal=True if history else None,  # else it was lost, which counts for more
+            is_copied=self._facts.is_copied(),
+            has_other_proxies=self._metrics.shadow_inconclusive["written_elsewhere"] > 0,
         )
 
     def _history(self, item: StreamItem, now: float) -> tuple[HistoryEntry, ...]:

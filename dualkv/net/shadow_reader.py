@@ -18,7 +18,7 @@ from dualkv.config import BackendOptions
 from dualkv.config.backends import backend_address
 from dualkv.core.compare import Outcome, Tolerance, judge
 from dualkv.core.comparison import Comparison, divergence_between
-from dualkv.core.confirming import NEAR_EXPIRY_MILLISECONDS, Confirming, Step, Suspicion
+from dualkv.core.confirming import NEAR_EXPIRY_MILLISECONDS, Confirming, Step, Suspicion, milliseconds_told
 from dualkv.core.coverage import covered_key
 from dualkv.core.ledger import Queue
 from dualkv.core.mirror import StreamItem
@@ -117,7 +117,7 @@ class ShadowReader:
         async with self._one_at_a_time:
             expected, ttl = await primary.ask(item.request.raw + ttl_request, 2)
             (actual,) = await secondary.ask(item.request.raw, 1)
-        return expected, actual, int(ttl[1:-2]) if ttl[:1] == b":" else None
+        return expected, actual, milliseconds_told(ttl)
 
     def close(self) -> None:
         """Close its connections; `open_shadow_reader` does it."""

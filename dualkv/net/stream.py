@@ -106,6 +106,7 @@ class SecondaryStream:
         translator.is_mirrored = self._is_home
         translator.home_db = next(iter(self._paired_dbs))
         translator.require_resync = dirty.require_resync
+        translator.on_unheld = self.note_unheld
         self.clock = clock
         self.timeouts_seconds = {
             Queue.WRITE: config.secondary_timeout_seconds,
@@ -556,6 +557,11 @@ class SecondaryStream:
         self._metrics.secondary_write_errors[item.plan.index, reason] += 1
         if self.history is not None:
             self.history.lost(item, f"failed ({reason})", self.clock())
+
+    def note_unheld(self, command: str, keys: Sequence[Key]) -> None:
+        """Take note that the secondary cannot hold what *command* has done to *keys*."""
+        if self.history is not None:
+            self.history.not_held(command, keys, self.clock())
 
     def _answered_oddly(self, item: StreamItem, frame: bytes) -> bool:
         """Take note of an odd answer; return whether it tells of a difference nobody knew of."""

@@ -21,7 +21,7 @@ from dualkv.commands.classify import CommandCategory, classify_command
 from dualkv.commands.keys import keys_of
 from dualkv.config import ProxyConfig
 from dualkv.core.auth import users_from
-from dualkv.core.confirming import Suspicion
+from dualkv.core.confirming import Suspicion, milliseconds_told
 from dualkv.core.context import Context
 from dualkv.core.coverage import covered_key
 from dualkv.core.dialect import LEARNING, learn
@@ -54,6 +54,7 @@ from dualkv.net.lease import LeasePool
 from dualkv.net.notes import WriteNotes
 from dualkv.net.operations import ClientOperations
 from dualkv.net.pubsub import SubscriptionPool
+from dualkv.net.removals import RemovalsWatch
 from dualkv.net.resync import Resync
 from dualkv.net.shadow import Facts, ShadowJudge
 from dualkv.net.shadow_pubsub import ShadowSubscriptions
@@ -150,10 +151,14 @@ class DualWriter:
         """All sessions, by the client's id."""
         self._sentry = sentry or SentryReporter.start("", clock)
         reports = DivergenceReports(self.metrics, self._sentry, clock)
+        self.removals: RemovalsWatch | None = None
+        if self.secondary is not None and self.shadows:
+            self.removals = RemovalsWatch(self.primary, self.secondary, clock)
         self.shadow_judge = ShadowJudge(
             self.metrics, reports, self.reread, clock, config.confirm_after_seconds,
             Facts(self._history, lambda: self.lane.answered, lambda: self.metrics.resync.completed > 0,
-                  lambda item: self.shadow_filter.tolerance(item.plan, item.request.args)),
+                  lambda item: self.shadow_filter.tolerance(item.plan, item.request.args),
+                  self.removals.where_missing() if self.removals is not None else {}),
             self._on_difference,
         )  # fmt: skip
         self.time = PrimaryTime((time.time() - clock()) * 1000)
@@ -165,6 +170,8 @@ class DualWriter:
         """What the primary understands; as told by the newest connection."""
         self.primary_identity: Identity | None = None
         """Which process the primary is, as far as that is known."""
+        self.connections_made = 0
+        """How often the lane, or one of the stream's connections, has been connected."""
         self.stream: SecondaryStream | None = None
         self.copier: Copier | None = None
         self.resync: Resync | None = None
@@ -184,7 +191,7 @@ class DualWriter:
                     self.secondary, self.stream, config, self.metrics, reports, clock, self.report_failure
                 )
             self.copier = Copier(self, self.stream)
-            self.stream.on_identified = self.notes.remember_process
+            self.stream.on_identified = self._secondary_identified
             self.resync = Resync(self, self.stream, self.copier, self.metrics.resync)
         self._owns_hub = hub is None
         self.shares_notes = heritage is not None
@@ -354,6 +361,7 @@ class DualWriter:
         self.time.forget()
         for client in self.clients.values():
             client.primary_connected()
+        self.connections_made += 1
         if self.stream is None:
             return
         self.primary_dialect = learn(replies[: len(LEARNING)])
@@ -363,6 +371,15 @@ class DualWriter:
         self.stream.came_back(self.primary.name, self.primary_identity.forgotten_since(before))
         self.notes.remember_process(self.primary.name, self.primary_identity.run_id)
         self.stream.wake_copier()
+        if self.removals is not None:
+            self.removals.ask_soon()
+
+    def _secondary_identified(self, name: str, run_id: str) -> None:
+        """A connection to the secondary is new."""
+        self.connections_made += 1
+        self.notes.remember_process(name, run_id)
+        if self.removals is not None:
+            self.removals.ask_soon()
 
     def when_seen(self, plan: Plan, request: Request, work: Callable[[], None]) -> None:
         """Do *work* once all has been seen that was executed before a command beside the lane.
@@ -515,6 +532,8 @@ class DualWriter:
     def _on_difference(self, item: StreamItem, kind: DivergenceKind, is_confirmed: bool) -> None:
         """Repair what differs, as the settings say."""
         assert self.stream is not None
+        if self.removals is not None:
+            self.removals.ask_soon()
         if is_confirmed and self.config.repair_divergences:
             self.stream.mark_keys(item.keys_by_db() or (), DirtyReason.DIVERGED)
         elif kind is DivergenceKind.MIGRATION_GAP and self.config.fill_gaps:
@@ -548,9 +567,16 @@ class DualWriter:
         if is_error(reply):
             self.shadow_judge.inconclusive(item, "primary_error")
         elif self.stream is not None and not suspicion.is_over:
-            suspicion.ttl_milliseconds = int(ttl[1:-2]) if ttl[:1] == b":" else None
+            suspicion.ttl_milliseconds = milliseconds_told(ttl)
+            reads = [(item.plan, item.request, reply)]
+            if suspicion.is_last_reading:
+                args = (b"PTTL", covered_key(item.plan.spec, item.request.args))
+                reads.insert(0, (plan_of(args), Request(args, pack(args)), ttl))
             self.stream.offer(
-                [StreamItem(item.plan, Queue.SHADOW, item.request, now, item.context, reply, suspicion)]
+                [
+                    StreamItem(plan, Queue.SHADOW, request, now, item.context, expected, suspicion)
+                    for plan, request, expected in reads
+                ]
             )
 
     # --- life
@@ -596,6 +622,8 @@ class DualWriter:
             services.start_soon(DivergenceLogWriter(self.findings.log, self.clock).run)
         if self.shadow_subscriptions is not None:
             services.start_soon(self.shadow_subscriptions.run)
+        if self.removals is not None:
+            services.start_soon(self.removals.run)
 
     async def wait_copied(self) -> None:
         """Return when no key is dirty that can be copied now: the stream holds all there is to say."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import attrs
@@ -17,6 +17,7 @@ from dualkv.config import BackendOptions
 from dualkv.core.dialect import LEARNING, Dialect, learn
 from dualkv.core.effects.model import Args
 from dualkv.core.identity import IDENTIFYING, identify
+from dualkv.core.info import info_fields
 from dualkv.errors import BackendUnavailable, ConnectionLost, ReplyProtocolError
 from dualkv.net.connection import Connection
 from dualkv.net.one_off import connected
@@ -104,7 +105,7 @@ async def _ask(facts: StoreFacts, asking: Asking) -> StoreFacts:
         dialect=dialect,
         knows_commands=not is_error(learning[-1]),
         identity=identify(replies[: len(IDENTIFYING)]),
-        info=dict(_info_fields(replies[-1])),
+        info=info_fields(replies[-1]),
     )
     try:
         facts = attrs.evolve(facts, latency_seconds=await _latency(asking))
@@ -120,14 +121,6 @@ async def _ask(facts: StoreFacts, asking: Asking) -> StoreFacts:
     except ConnectionLost as error:  # what is known is worth telling
         return attrs.evolve(facts, error_since=str(error))
     return facts
-
-
-def _info_fields(frame: bytes) -> Iterator[tuple[str, str]]:
-    text = None if is_error(frame) else value_of(frame)
-    for line in text.decode(errors="replace").splitlines() if isinstance(text, bytes) else ():
-        name, colon, value = line.partition(":")
-        if colon:
-            yield name, value
 
 
 async def _latency(asking: Asking) -> float:

@@ -13,6 +13,7 @@ DROP = HistoryEntry.dropped(3, "queue_full")
 FAILURE = HistoryEntry.failed(2, "oom")
 COPY = HistoryEntry.copied(1)
 WRITE = HistoryEntry(0.5, "set")
+UNHELD = HistoryEntry.unsupported(0.2, "hpexpireat")
 
 
 @pytest.mark.parametrize(
@@ -26,17 +27,29 @@ WRITE = HistoryEntry(0.5, "set")
         (MISMATCH, CauseFacts(history=(FAILURE, DROP)), Cause.DROPPED),
         (MISMATCH, CauseFacts(history=(COPY, DROP)), Cause.DROPPED),
         (MISMATCH, CauseFacts(history=(DROP, COPY)), Cause.BYPASSED),
-        (MISMATCH, CauseFacts(history=(HistoryEntry.unsupported(1, "xgroup"),)), Cause.UNSUPPORTED),
-        (MISMATCH, CauseFacts(is_unsupported=True), Cause.UNSUPPORTED),
-        (GAP, CauseFacts(history=(DROP,), is_near_expiry=True, has_evicted=True), Cause.DROPPED),
-        (GAP, CauseFacts(is_near_expiry=True), Cause.EXPIRED),
-        (EXTRA, CauseFacts(is_near_expiry=True), Cause.EXPIRED),
-        (MISMATCH, CauseFacts(is_near_expiry=True), Cause.UNKNOWN),
-        (GAP, CauseFacts(has_expiry_on_one=True), Cause.EXPIRED),
+        (MISMATCH, CauseFacts(history=(WRITE, UNHELD)), Cause.UNSUPPORTED),
+        (MISMATCH, CauseFacts(history=(COPY, UNHELD)), Cause.UNSUPPORTED),
+        (MISMATCH, CauseFacts(history=(UNHELD, HistoryEntry(0.1, "hset"))), Cause.UNSUPPORTED),
+        (MISMATCH, CauseFacts(history=(UNHELD, WRITE), last_write_equal=True), Cause.BYPASSED),
+        (MISMATCH, CauseFacts(history=(UNHELD, HistoryEntry(1, "del"), UNHELD)), Cause.UNSUPPORTED),
+        (MISMATCH, CauseFacts(history=(COPY, HistoryEntry.unsupported(1, "xgroup|create"))), Cause.BYPASSED),
+        (MISMATCH, CauseFacts(history=(DROP, WRITE, UNHELD, WRITE)), Cause.DROPPED),
+        (GAP, CauseFacts(history=(DROP,), has_expiry_on_one=True, has_evicted=True), Cause.DROPPED),
+        (GAP, CauseFacts(has_expiry_on_one=True, saw_write=True), Cause.EXPIRED),
+        (GAP, CauseFacts(has_expiry_on_one=True, has_expired=True, is_copied=True), Cause.EXPIRED),
+        (GAP, CauseFacts(has_expiry_on_one=True, has_expired=False, is_copied=True), Cause.BYPASSED),
+        (GAP, CauseFacts(has_expired=True, is_copied=True), Cause.BYPASSED),
+        (GAP, CauseFacts(has_expiry_on_one=True), Cause.UNKNOWN),
+        (EXTRA, CauseFacts(has_expiry_on_one=True, has_expired=True, saw_write=True), Cause.EXPIRED),
+        (EXTRA, CauseFacts(has_expiry_on_one=True, has_expired=False, is_copied=True), Cause.BYPASSED),
+        (MISMATCH, CauseFacts(has_expiry_on_one=True, saw_write=True), Cause.EXPIRED),
+        (MISMATCH, CauseFacts(has_expiry_on_one=True, has_expired=False, is_copied=True), Cause.EXPIRED),
         (GAP, CauseFacts(has_evicted=True, saw_write=True), Cause.EVICTED),
         (GAP, CauseFacts(has_evicted=True, is_copied=True), Cause.EVICTED),
+        (GAP, CauseFacts(has_evicted=True, has_expiry_on_one=True, saw_write=True), Cause.EVICTED),
         (GAP, CauseFacts(has_evicted=True), Cause.UNKNOWN),
-        (EXTRA, CauseFacts(has_evicted=True, saw_write=True), Cause.UNKNOWN),
+        (EXTRA, CauseFacts(has_evicted=True, saw_write=True), Cause.EVICTED),
+        (MISMATCH, CauseFacts(has_evicted=True, saw_write=True), Cause.UNKNOWN),
         (MISMATCH, CauseFacts(last_write_equal=True, saw_write=True), Cause.BYPASSED),
         (MISMATCH, CauseFacts(last_write_equal=False, saw_write=True), Cause.UNKNOWN),
         (MISMATCH, CauseFacts(last_write_equal=False, is_copied=True), Cause.UNKNOWN),
@@ -52,7 +65,7 @@ WRITE = HistoryEntry(0.5, "set")
     ],
 )
 def test_the_cause_follows_from_what_is_known(kind: DivergenceKind, facts: CauseFacts, cause: Cause) -> None:
-    """Losses behind the last copy, then expiry and eviction, then somebody else, if the stores were equal."""
+    """Losses behind the last copy, then eviction and expiry, then somebody else, if the stores were equal."""
     assert suspected_cause(kind, facts) is cause
 
 

@@ -17,8 +17,9 @@ from dualkv.core.dirty import DirtyReason
 from dualkv.core.divergence_ring import DivergenceFilter
 from dualkv.core.ledger import Queue
 from dualkv.core.mirror import StreamItem
-from dualkv.core.selftest import KEY_PREFIX, SelfTestResult, Step, steps_of
+from dualkv.core.selftest import KEY_PREFIX, Finding, SelfTestResult, Step, steps_of
 from dualkv.errors import ConfigError
+from dualkv.net import selftest_runs
 from dualkv.net.lane import LaneState
 from dualkv.net.selftest import SelfTest
 from dualkv.net.selftest_runs import run_selftest
@@ -412,3 +413,119 @@ async def test_the_command_says_what_failed(pair: Pair) -> None:
     assert last.startswith("FAILED after ")
     with open_store(pair.primary) as store:
         assert not list(store.scan_iter(KEY_PREFIX + b"*"))
+
+
+async def test_the_command_speaks_json(pair: Pair) -> None:
+    """One object: each step, and the reason where one fails; the exit code is the same."""
+    flags = ("--mode", SHADOW.value, "--primary", pair.primary.address, "--confirm-after", "50ms", "--json")
+    good = await trio.to_thread.run_sync(
+        lambda: run("selftest", *flags, "--secondary", pair.secondary.address)
+    )
+    bad = await trio.to_thread.run_sync(lambda: run("selftest", *flags, "--secondary", "127.0.0.1:1"))
+
+    told = json.loads(good.stdout)
+    assert (good.code, good.stderr, told["passed"], told["seconds"] > 0) == (0, "", True, True)
+    assert [(step["step"], step["passed"], step["why"]) for step in told["steps"]] == [
+        (step.value, True, None) for step in Step
+    ]
+    told = json.loads(bad.stdout)
+    assert (bad.code, bad.stderr, told["passed"]) == (1, "", False)
+    assert "127.0.0.1:1" in told["steps"][-1]["why"]
+
+
+# --- again and again
+
+
+def hurry(patch: pytest.MonkeyPatch, *, repeat_seconds: float = 600.0) -> None:
+    """Do not wait long between two self-tests."""
+    patch.setattr(selftest_runs, "_SETTLE_SECONDS", 0.02)
+    patch.setattr(selftest_runs, "_REPEAT_SECONDS", repeat_seconds)
+    patch.setattr(selftest_runs, "_RETRY_SECONDS", 0.02)
+
+
+def script(patch: pytest.MonkeyPatch, whys: str, meanwhile: Callable[[], None] = lambda: None) -> list[str]:
+    """Let self-tests pass (``.``) or fail (``F``) in this order; return what is still to come."""
+    left = list(whys)
+
+    async def pretend(_: SelfTest) -> SelfTestResult:
+        await trio.lowlevel.checkpoint()
+        if not left:
+            await trio.sleep_forever()
+        meanwhile()
+        return SelfTestResult((Finding(Step.WRITE, "" if left.pop(0) == "." else "lost"),), 0.1)
+
+    patch.setattr(SelfTest, "run", pretend)
+    return left
+
+
+async def test_it_is_repeated_and_leaves_nothing(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that has passed says nothing of what breaks later; the canaries of each are removed."""
+    hurry(monkeypatch, repeat_seconds=0.04)
+    async with running_proxy(pair.primary.address, pair.secondary.address, selftest="auto", **QUICK) as proxy:
+        state = proxy.metrics.selftest
+        for _ in range(3):
+            before = state.result
+            await wait_until(lambda: state.result is not before)  # noqa: B023
+            assert state.gauge == 1
+        assert proxy.metrics.divergences == {}
+    assert contents(pair.primary) == contents(pair.secondary) == {}
+
+
+async def test_it_is_repeated_when_connections_are_new(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the store that follows, as well as to the one that answers: it may be another one."""
+    hurry(monkeypatch)
+    async with running_proxy(pair.primary.address, pair.secondary.address, selftest="auto", **QUICK) as proxy:
+        state = proxy.metrics.selftest
+        await wait_until(lambda: state.gauge == 1)
+        for server in (pair.secondary, pair.primary):
+            before = state.result
+            with open_store(server) as store:
+                store.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            await wait_until(lambda: state.result is not before)  # noqa: B023
+
+            assert state.gauge == 1
+
+
+@pytest.mark.parametrize(
+    ("whys", "gauges"),
+    [("F", [0]), (".F", [1]), (".FF", [1, 0]), (".F.", [1]), (".FF.", [1, 0, 1]), ("F.F.FF", [0, 1, 0])],
+)
+async def test_one_failure_after_it_has_passed_is_no_alarm(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, whys: str, gauges: list[int]
+) -> None:
+    """A store that is busy for a moment would ring it; two in a row count."""
+    hurry(monkeypatch, repeat_seconds=0.02)
+    left = script(monkeypatch, whys)
+    seen: list[int] = []
+    async with running_proxy(pair.primary.address, pair.secondary.address, selftest="auto") as proxy:
+
+        def is_over() -> bool:
+            gauge = proxy.metrics.selftest.gauge
+            if gauge != -1 and [gauge] != seen[-1:]:
+                seen.append(gauge)
+            return not left and len(seen) >= len(gauges)
+
+        await wait_until(is_over)
+        await trio.sleep(0.1)
+        is_over()
+
+    assert seen == gauges
+
+
+async def test_failure_while_connections_were_made_anew_does_not_count(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even that of the first one."""
+    hurry(monkeypatch)
+    async with running_proxy(pair.primary.address, pair.secondary.address, selftest="auto") as proxy:
+        writer, seen = proxy.server.writer, list[int]()
+
+        def reconnect() -> None:
+            seen.append(writer.metrics.selftest.gauge)
+            writer.connections_made += 1
+
+        script(monkeypatch, "FF.", reconnect)
+        await wait_until(lambda: writer.metrics.selftest.gauge != -1)
+
+    assert seen == [-1, -1, -1]
+    assert writer.metrics.selftest.gauge == 1

@@ -15,6 +15,7 @@ from dualkv.core.dialect.elastickv import NOT_IN_SCRIPTS, SCRIPTED
 from dualkv.core.dialect.model import ELASTICKV, Dialect
 from dualkv.core.dialect.payloads import rdb_version_of
 from dualkv.core.effects.model import Args
+from dualkv.core.info import info_fields
 from dualkv.resp.replies import is_error, value_of
 
 __all__ = ["LEARNING", "learn"]
@@ -42,7 +43,7 @@ _REDIS_7_0: Final = frozenset(spec.name for spec in COMMANDS if spec.in_redis_7_
 
 def learn(replies: Sequence[bytes]) -> Dialect:
     """Return the dialect that follows from the raw *replies* to `LEARNING`; any of them may be an error."""
-    info = dict(_info_fields(replies[0]))
+    info = info_fields(replies[0])
     commands = frozenset(_command_names(replies[1]))
     product, version = _product(info, commands)
     redis_version = _version(info.get("redis_version", "")) or _ASSUMED_VERSION
@@ -67,14 +68,6 @@ def learn(replies: Sequence[bytes]) -> Dialect:
         not_in_scripts=NOT_IN_SCRIPTS if product == ELASTICKV else frozenset(),
         scripted=SCRIPTED if product == ELASTICKV and "EVAL" in commands else frozenset(),
     )
-
-
-def _info_fields(frame: bytes) -> Iterator[tuple[str, str]]:
-    text = None if is_error(frame) else value_of(frame)
-    for line in text.splitlines() if isinstance(text, bytes) else ():
-        name, colon, value = line.decode(errors="replace").partition(":")
-        if colon:
-            yield name, value
 
 
 def _command_names(frame: bytes) -> Iterator[str]:
