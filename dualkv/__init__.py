@@ -16,7 +16,7 @@ states it had on the primary, and comparing happens at exact positions.
 
 Inner parts know nothing of outer ones; ``tests/test_layers.py`` keeps it so:
 
-    errors, config → resp → commands → core → observe → net → admin → serve → servers, demo, …, cli
+    errors, config → resp → commands → core → observe → net → admin → succession, serve → …, cli
     └──────────── no trio, no socket, no clock ────────┘
 
 - `dualkv.errors`    exceptions somebody catches, by whose fault
@@ -27,6 +27,7 @@ Inner parts know nothing of outer ones; ``tests/test_layers.py`` keeps it so:
 - `dualkv.observe`   metrics, logs, reports, Sentry
 - `dualkv.net`       trio and sockets: hub, lane, stream, sessions, `DualWriter`
 - `dualkv.admin`     HTTP: metrics, health, what comparing has found
+- `dualkv.succession` who serves, and how the mode changes
 - `dualkv.serve`     the composition root: `ProxyServer`, signals, drain
 - `dualkv.servers`   throw-away servers for the demo, the tests and the benchmark
 - `dualkv.demo`      ``dualkv demo``

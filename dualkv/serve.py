@@ -21,27 +21,23 @@ import attrs
 import trio
 
 from dualkv.admin.admin_app import build_admin_app
-from dualkv.admin.findings import readiness_of
 from dualkv.admin.http import build_app, serve_http
 from dualkv.admin.sampler import Sampler
-from dualkv.config import ProxyConfig, ProxyMode
-from dualkv.core.gate import GateState
-from dualkv.core.mode_change import ChangeFacts, ModeChange, ModeStep
-from dualkv.errors import ConfigError, ModeChangeRefused
+from dualkv.config import ProxyConfig
+from dualkv.errors import ConfigError
 from dualkv.net.admission import Admission, Admitted
 from dualkv.net.hub import ReadinessHub
 from dualkv.net.idle import disconnect_idle
 from dualkv.net.listener import accept_clients, close_listener, listen_at, open_listeners
-from dualkv.net.selftest_runs import keep_testing
 from dualkv.net.session import ClientSession
 from dualkv.net.start_check import check_tls_files, refuse_one_server
-from dualkv.net.takeover import Takeover
 from dualkv.net.tls import forget_client_contexts, http_context
 from dualkv.net.writer import DualWriter
 from dualkv.observe.bar import ResyncBar
 from dualkv.observe.metrics import ProxyMetrics
 from dualkv.observe.sentry import SentryReporter
 from dualkv.resp.encode import TOO_MANY_CLIENTS
+from dualkv.succession import Succession
 
 __all__ = ["ProxyServer", "ServerAddresses", "run_server"]
 
@@ -74,7 +70,6 @@ class ProxyServer:
     """
 
     def __init__(self, config: ProxyConfig, sentry: SentryReporter | None = None) -> None:
-        self.config = config
         self.metrics = ProxyMetrics(config.primary_name, config.secondary_name)
         self.sentry = sentry or SentryReporter.start(
             config.sentry_dsn,
@@ -83,15 +78,10 @@ class ProxyServer:
             sample_rate=config.sentry_sample,
         )
         self.hub = ReadinessHub()
-        self.writer = DualWriter(config, self.metrics, self.sentry, hub=self.hub)
-        """Who serves now; a change of the mode replaces it."""
-        self.mode_since = time.time()
-        """Since when the mode is what it is, as Unix time."""
-        self._engine: trio.Nursery | None = None
-        self._mode_lock = trio.Lock()
-        self._takeover: Takeover | None = None
-        self._testing = trio.CancelScope()
-        self.sampler = Sampler(lambda: self.writer, lambda: self.is_draining, lambda: self.mode_since)
+        self._sessions: set[ClientSession] = set()
+        self.modes = Succession(config, self.metrics, self.sentry, self.hub, lambda: self._sessions)
+        """Who serves, and how the mode changes."""
+        self.sampler = Sampler(lambda: self.writer, lambda: self.is_draining, lambda: self.modes.since)
         self.metrics.tell_status = self.sampler.status
         self._admission: Admission | None = None
         self._waiting = 0
@@ -99,11 +89,20 @@ class ProxyServer:
         self._listeners: list[socket.socket] = []
         self._http_listeners: list[socket.socket] = []
         self._admin_listeners: list[socket.socket] = []
-        self._sessions: set[ClientSession] = set()
         self._next_client_id = 1
         self._stopping = trio.Event()
         self._is_hurried = False
         self._skippable: list[trio.CancelScope] = []
+
+    @property
+    def writer(self) -> DualWriter:
+        """Who serves now; a change of the mode replaces it."""
+        return self.modes.writer
+
+    @property
+    def config(self) -> ProxyConfig:
+        """The settings, with the mode of now."""
+        return self.writer.config
 
     @property
     def is_draining(self) -> bool:
@@ -187,11 +186,10 @@ class ProxyServer:
                 services.start_soon(self.sampler.run)
                 await self._start_http(services)
                 await services.start(self.hub.run)
-                async with trio.open_nursery() as self._engine:
-                    await self._engine.start(self.writer.run)
+                async with trio.open_nursery() as engine:
+                    await self.modes.begin(engine)
                     await self._serve_clients(addresses, task_status)
-                    async with self._mode_lock:  # whoever is about to take over has done so, or not
-                        pass
+                    await self.modes.end()
                     with self._make_skippable(trio.move_on_after(self.config.drain_seconds)):
                         await self.writer.wait_copied()
                     self.writer.close(0 if self._is_hurried else self.config.drain_seconds)
@@ -242,7 +240,7 @@ class ProxyServer:
                     self._start_session(sock, accepting, sessions)
 
                 if self.config.selftest == "auto":
-                    accepting.start_soon(self._keep_testing)
+                    accepting.start_soon(self.modes.keep_testing)
                 if timeout := self.config.client_idle_timeout_seconds:
                     accepting.start_soon(disconnect_idle, lambda: self._sessions, timeout, time.monotonic)
                 config = self.config
@@ -267,117 +265,6 @@ class ProxyServer:
                 session.drain()
             sessions.cancel_scope.deadline = trio.current_time() + self.config.drain_seconds
             self._make_skippable(sessions.cancel_scope)
-
-    async def _keep_testing(self) -> None:
-        """Test whoever serves, anew after each change of the mode."""
-        while True:
-            with trio.CancelScope() as self._testing:
-                await keep_testing(self.writer)
-                await trio.sleep_forever()
-            async with self._mode_lock:
-                pass
-
-    # --- the mode
-
-    async def change_mode(
-        self,
-        mode: ProxyMode,
-        *,
-        force: bool = False,
-        accept_loss: bool = False,
-        dry_run: bool = False,
-        wait_seconds: float = 2.0,
-    ) -> ModeChange:
-        """Let clients be served in another mode; nothing is lost, and they see at most a pause.
-
-        Args:
-            mode: Which.
-            force: Do it although the other store has not proved itself.
-            accept_loss: Do it although writes will be lost, too: after a disaster.
-            dry_run: Only say what it would do.
-            wait_seconds: How long clients' commands may wait while what is under way ends.
-
-        Returns:
-            What was done, and what the operator should know of it.
-
-        Raises:
-            ModeChangeRefused: It would lose something, or makes no sense; all is as before.
-        """
-        async with self._mode_lock:
-            step = ModeStep(self.config.mode, mode)
-            facts = self._change_facts(step)
-            if (refusal := self._refusal(step)) is not None:
-                raise ModeChangeRefused(refusal)
-            losses, doubts = step.losses(facts), step.doubts(facts)
-            speaks_against = (*(() if accept_loss else losses), *(() if force or accept_loss else doubts))
-            if speaks_against:
-                raise ModeChangeRefused("; ".join(speaks_against))
-            change = ModeChange(
-                step.before, mode, notes=losses + doubts + step.consequences(facts), is_done=False
-            )
-            if dry_run:
-                return change
-            self._testing.cancel("the mode changes")
-            try:
-                waited_seconds = await self._take_over(mode, wait_seconds, accepts_loss=accept_loss)
-            except ModeChangeRefused as refused:
-                _log.warning("mode not changed", extra={"mode": mode.value, "why": str(refused)})
-                raise
-        _log.warning(
-            "mode changed",
-            extra={
-                "before": step.before.value, "after": mode.value, "waited_seconds": round(waited_seconds, 4),
-                "notes": change.notes,
-            },
-        )  # fmt: skip
-        return attrs.evolve(change, waited_seconds=waited_seconds, is_done=True)
-
-    def _refusal(self, step: ModeStep) -> str | None:
-        """Return why there can be no change now, whatever the operator accepts."""
-        if step.before is step.after:
-            return f"the mode is {step.after.value} already"
-        if self._engine is None:
-            return "dualkv is starting"
-        return "dualkv is shutting down" if self.is_draining else None
-
-    def _change_facts(self, step: ModeStep) -> ChangeFacts:
-        writer, dirty = self.writer, self.writer.dirty
-        return ChangeFacts(
-            names=(self.config.primary_name, self.config.secondary_name),
-            dirty_keys=len(dirty),
-            has_dirty_functions=dirty.functions,
-            needs_resync=dirty.needs_resync,
-            is_resyncing=self.metrics.resync.is_running,
-            gate=GateState.FLOWING if writer.stream is None else writer.stream.gate.state,
-            unready=readiness_of(writer).reasons if step.asks_readiness else (),
-        )
-
-    async def _take_over(self, mode: ProxyMode, wait_seconds: float, *, accepts_loss: bool) -> float:
-        """Let a new writer take over; return how long clients waited."""
-        try:
-            config = attrs.evolve(self.config, mode=mode)
-            after = DualWriter(config, self.metrics, self.sentry, hub=self.hub, before=self.writer)
-            if after.mirrors and not self.writer.mirrors:
-                await refuse_one_server(config)
-                after.open_journal()
-        except ConfigError as error:
-            raise ModeChangeRefused(str(error)) from None
-        takeover = Takeover(self.writer, after, lambda: self._sessions, self.writer.clock)
-        assert self._engine is not None
-        await self._engine.start(after.run)
-        try:
-            await takeover.connect()
-            await takeover.settle(wait_seconds)
-            self._takeover = takeover
-            await takeover.drain(wait_seconds, accepts_loss=accepts_loss)
-            self.config, self.writer, self.mode_since = config, after, time.time()
-            return await takeover.complete()
-        except BaseException:
-            if self.writer is not after:
-                takeover.abandon()
-            raise
-        finally:
-            self._takeover = None
 
     def _start_session(self, sock: socket.socket, accepting: trio.Nursery, sessions: trio.Nursery) -> None:
         """Let a connection become a client in *sessions*, by way of *accepting* if that takes time."""
@@ -407,7 +294,7 @@ class ProxyServer:
         session = ClientSession(admitted.sock, self.writer, self._next_client_id, admitted.address)
         self._next_client_id += 1
         self._sessions.add(session)
-        if self._takeover is not None:
+        if self.modes.is_pausing:
             session.pause()
         sessions.start_soon(self._serve_client, session)
 

@@ -16,8 +16,8 @@ import pytest
 import dualkv
 
 LAYERS: Final = (
-    "errors", "config", "resp", "commands", "core", "observe", "net", "admin", "serve", "servers", "demo",
-    "torture", "help", "ask", "preflight", "cli",
+    "errors", "config", "resp", "commands", "core", "observe", "net", "admin", "succession", "serve",
+    "servers", "demo", "torture", "help", "ask", "preflight", "cli",
 )  # fmt: skip
 """From the inside out, as the map in ``dualkv/__init__.py`` has them."""
 

@@ -28,6 +28,8 @@ __all__ = ["DoubtfulKeys"]
 
 _INDEPENDENT: Final = frozenset({"MSET", "DEL", "UNLINK", "EXISTS", "TOUCH"})
 """What they do to one key has nothing to do with their other keys."""
+_NO_ROOM_SECONDS: Final = 0.05
+"""After a copy has found no room, there may be some."""
 _FLUSHES: Final = frozenset({"FLUSHALL", "FLUSHDB"})
 _MEETS_EXPIRED: Final = frozenset({"PERSIST", "PEXPIREAT", "HPERSIST", "HPEXPIREAT", "HDEL"})
 """Sent to what expires soon: when another reply comes, it has expired over there, and that is no fault.
@@ -192,8 +194,12 @@ class DoubtfulKeys:
         self._note_flush(item)
         keys = self.keys_now(item)
         if keys is not None and item.queue is Queue.COPY:
+            has_failed = reason is not DirtyReason.DROPPED  # else it was never tried: there was no room
             for key in keys:
-                self.dirty.mark(key, reason, now, attempts=item.attempts + 1)
+                self.dirty.mark(
+                    key, reason, now,
+                    attempts=item.attempts + has_failed, not_before=now + _NO_ROOM_SECONDS,
+                )  # fmt: skip
             return
         self.mark(keys, reason, now)
         if item.queue is Queue.SCRIPT and not self._is_well_named(item):

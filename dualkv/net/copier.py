@@ -40,6 +40,8 @@ __all__ = ["Copier"]
 _BATCH_KEYS: Final = 128
 _BATCHES: Final = 4
 """Batches under way at once: while one is measured another is read."""
+_BYTES_PER_KEY: Final = 2048
+"""So much room in the stream is meant for a key whose size is not known yet."""
 _TURN_SECONDS: Final = 0.02
 """How often it is looked for work that nobody has announced: keys that wait for their next attempt."""
 _BURST_SECONDS: Final = 0.1
@@ -95,7 +97,8 @@ class Copier:
         self._repairs_always = self.is_repairing = config.repair == "auto"
         """Whether dirty keys are repaired now; copies that are effects are made in any case."""
         self._rate = config.repair_rate
-        self._max_bytes = config.copy_bytes
+        self._max_bytes = min(config.copy_bytes, config.secondary_queue_bytes // 2)
+        self._max_batch = max(1, min(_BATCH_KEYS, self._max_bytes // _BYTES_PER_KEY))
         self._max_queued = max(_BATCH_KEYS, writer.metrics.queues[Queue.COPY].capacity // 2)
         self._wakeup = trio.Event()
         self._slots = trio.CapacityLimiter(_BATCHES)
@@ -165,7 +168,7 @@ class Copier:
         if not self._can_copy():
             return ()
         repairs = self._take_tokens(now) if self.is_repairing and dirty.has_waiting else 0
-        taken = dirty.take(_BATCH_KEYS, repairs, now)
+        taken = dirty.take(self._max_batch, repairs, now)
         return tuple(
             self._job(key, attempts, is_dirty=True, is_urgent=dirty.is_urgent(key)) for key, attempts in taken
         )
@@ -191,11 +194,11 @@ class Copier:
 
     def _take_tokens(self, now: float) -> int:
         if not self._rate:
-            return _BATCH_KEYS
+            return self._max_batch
         burst = max(1.0, self._rate * _BURST_SECONDS)
         self._tokens = min(burst, self._tokens + (now - self._tokens_at) * self._rate)
         self._tokens_at = now
-        count = min(_BATCH_KEYS, int(self._tokens))
+        count = min(self._max_batch, int(self._tokens))
         self._tokens -= count
         return count
 
@@ -278,7 +281,8 @@ class Copier:
             for db, of_db in by_db.items():
                 while unfinished := [job for job in of_db if not job.is_over]:
                     is_busy = self._is_busy()
-                    for piece in _pieces(unfinished, _BUSY_KEYS if is_busy else _BATCH_KEYS):
+                    most = min(self._max_batch, _BUSY_KEYS) if is_busy else self._max_batch
+                    for piece in _pieces(unfinished, most):
                         started = self._writer.clock()
                         await self._read(db, piece)
                         if is_busy and not any(job.is_urgent for job in piece):

@@ -189,3 +189,20 @@ def test_write_that_cannot_stand_beside_a_copy_in_pieces_lets_it_begin_anew() ->
     assert not doubtful.disturbs_copies(item_of("RENAME h i"), 1.0)
     assert key in doubtful.dirty
     assert not doubtful.under_way
+
+
+def test_copy_that_found_no_room_is_made_again_soon_however_often() -> None:
+    """It was not tried: that must not count as one of the attempts that make it wait longer and longer."""
+    doubtful = make()
+    copy = item_of("SET a 1", queue=Queue.COPY)
+    copy.attempts = 4
+    doubtful.not_applied(copy, DirtyReason.DROPPED, 100.0)
+
+    assert doubtful.dirty.take(1, 1, 100.0) == []
+    assert doubtful.dirty.take(1, 1, 101.0) == [((0, b"a"), 4)]
+
+    failed = item_of("SET b 1", queue=Queue.COPY)
+    failed.attempts = 4
+    doubtful.not_applied(failed, DirtyReason.FAILED, 100.0)
+    assert doubtful.dirty.take(1, 1, 101.0) == []
+    assert doubtful.dirty.take(1, 1, 102.0) == [((0, b"b"), 5)]

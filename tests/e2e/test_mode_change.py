@@ -31,7 +31,7 @@ async def change(proxy: Proxy, *modes: ProxyMode) -> None:
     for mode in modes:
         if proxy.server.writer.mirrors:
             await proxy.wait_repaired()
-        await proxy.server.change_mode(mode, force=True)
+        await proxy.server.modes.change_mode(mode, force=True)
 
 
 async def test_all_modes_forth_and_back_lose_nothing_under_load(pair: Pair) -> None:
@@ -41,7 +41,7 @@ async def test_all_modes_forth_and_back_lose_nothing_under_load(pair: Pair) -> N
             for mode in (*FORTH, *BACK, DUAL_WRITE):
                 await trio.sleep(0.2)
                 await wait_until(lambda: _may_change(proxy), 60)
-                await proxy.server.change_mode(mode, force=True)
+                await proxy.server.modes.change_mode(mode, force=True)
         assert not load.errors
         assert load.slowest_seconds < 2.5
         await proxy.wait_repaired()
@@ -159,13 +159,13 @@ async def test_stores_that_are_not_equal_do_not_swap(pair: Pair) -> None:
             store.execute_command("CLIENT", "PAUSE", 5000, "WRITE")
             assert await client.call("SET", "k", "v") == b"+OK\r\n"
             with pytest.raises(ModeChangeRefused, match="still"):
-                await proxy.server.change_mode(SWAPPED, force=True, wait_seconds=0.3)
+                await proxy.server.modes.change_mode(SWAPPED, force=True, wait_seconds=0.3)
             assert await client.call("GET", "k") == b"$1\r\nv\r\n"
             assert proxy.server.config.mode is DUAL_WRITE
             store.execute_command("CLIENT", "UNPAUSE")
         await client.call("SET", "k", "w")
         await proxy.wait_repaired()
-        await proxy.server.change_mode(SWAPPED, force=True)
+        await proxy.server.modes.change_mode(SWAPPED, force=True)
         assert await client.call("GET", "k") == b"$1\r\nw\r\n"
 
 
@@ -173,21 +173,21 @@ async def test_store_that_has_not_proved_itself_does_not_answer(pair: Pair) -> N
     """Without ``force`` readiness is asked for; with ``dry_run`` nothing happens at all."""
     async with running_proxy(pair.primary.address, pair.secondary.address, SHADOW) as proxy:
         with pytest.raises(ModeChangeRefused, match="not ready"):
-            await proxy.server.change_mode(SWAPPED)
-        change = await proxy.server.change_mode(SWAPPED, force=True, dry_run=True)
+            await proxy.server.modes.change_mode(SWAPPED)
+        change = await proxy.server.modes.change_mode(SWAPPED, force=True, dry_run=True)
         assert not change.is_done
         assert any("not ready" in note for note in change.notes)
         assert proxy.server.config.mode is SHADOW
         with pytest.raises(ModeChangeRefused, match="already"):
-            await proxy.server.change_mode(SHADOW)
+            await proxy.server.modes.change_mode(SHADOW)
 
 
 async def test_store_that_was_not_mirrored_to_answers_only_if_loss_is_accepted(pair: Pair) -> None:
     """From a mode that does not mirror, the other store has other values; one may insist."""
     async with running_proxy(pair.primary.address, pair.secondary.address, REDIS_ONLY) as proxy:
         with pytest.raises(ModeChangeRefused, match="not mirrored"):
-            await proxy.server.change_mode(OTHER_ONLY, force=True)
-        change = await proxy.server.change_mode(OTHER_ONLY, accept_loss=True)
+            await proxy.server.modes.change_mode(OTHER_ONLY, force=True)
+        change = await proxy.server.modes.change_mode(OTHER_ONLY, accept_loss=True)
         assert change.is_done
 
 
@@ -196,7 +196,7 @@ async def test_store_that_is_gone_does_not_answer_and_gives_way(pair: Pair) -> N
     gone = f"127.0.0.1:{free_port()}"
     async with running_proxy(pair.primary.address, gone, DUAL_WRITE) as proxy:
         with pytest.raises(ModeChangeRefused, match="cannot be reached"):
-            await proxy.server.change_mode(SWAPPED, accept_loss=True)
+            await proxy.server.modes.change_mode(SWAPPED, accept_loss=True)
         async with connect(proxy.port) as client:
             assert await client.call("SET", "k", "v") == b"+OK\r\n"
     async with (
@@ -204,7 +204,7 @@ async def test_store_that_is_gone_does_not_answer_and_gives_way(pair: Pair) -> N
         connect(proxy.port) as client,
     ):
         assert (await client.call("SET", "k", "v")).startswith(b"-")
-        await proxy.server.change_mode(OTHER_ONLY, accept_loss=True)
+        await proxy.server.modes.change_mode(OTHER_ONLY, accept_loss=True)
         assert await client.call("SET", "k", "v") == b"+OK\r\n"
 
 
