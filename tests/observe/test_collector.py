@@ -15,7 +15,7 @@ from dualkv.core.divergence import DivergenceKind
 from dualkv.core.ledger import DropReason, Queue
 from dualkv.core.routing import plan_of
 from dualkv.core.shadow_filter import ShadowFilter
-from dualkv.observe.collector import MetricsCollector
+from dualkv.observe.collector import FAMILIES, MetricsCollector
 from dualkv.observe.findings import Findings
 from dualkv.observe.metrics import DURATION_BUCKETS_SECONDS, ProxyMetrics, bucket_of
 
@@ -81,6 +81,11 @@ def test_every_promised_metric_is_there_with_its_labels(metrics: ProxyMetrics) -
     shown = samples(metrics)
 
     assert {name: set(shown[name][0][0]) for name in PROMISED} == PROMISED
+
+
+def test_only_counters_are_called_total() -> None:
+    """A name that ends so is one that only grows, which queries rely on."""
+    assert [family.name for family in FAMILIES if family.name.endswith("_total")] == []
 
 
 def test_replies_are_split_by_status(metrics: ProxyMetrics) -> None:
