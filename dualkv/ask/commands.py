@@ -1,4 +1,4 @@
-"""``dualkv divergences``, ``dualkv coverage`` and ``dualkv readiness``.
+"""``dualkv status``, ``dualkv divergences``, ``dualkv coverage`` and ``dualkv readiness``.
 
 Exit codes: 0: told, and ready; 1: not ready, or there is no such divergence; 2: could not be asked.
 """
@@ -16,6 +16,7 @@ import typer
 
 from dualkv.ask.reproduce import script_of
 from dualkv.ask.source import HttpSource, Wanted, address_of, open_source
+from dualkv.ask.status import TokenFile, show_status, token_in, watch_status
 from dualkv.ask.tables import coverage_table, divergence_line, divergence_table, show_table
 from dualkv.config import load_config, values
 from dualkv.core.divergence import DivergenceKind
@@ -65,6 +66,21 @@ divergences_app = typer.Typer(
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
+    app.command(
+        epilog=ending(
+            examples=(
+                ("A dualkv on this machine, as it goes on", "dualkv status --watch"),
+                (
+                    "Another one, at its admin address",
+                    "dualkv status --url https://10.0.0.7:9192 --token-file token",
+                ),
+                ("For a program", "dualkv status --json"),
+            ),
+            exit_codes=(DONE, _NOBODY),
+            environment=_ENVIRONMENT,
+            files=(("FILE", "of --token-file: TOKEN or NAME:TOKEN; the first line counts"),),
+        )
+    )(status)
     app.add_typer(divergences_app, name="divergences")
     app.command(
         epilog=ending(
@@ -150,6 +166,21 @@ def export(
         typer.echo(f"dualkv: {divergence_id}: no such divergence is remembered", err=True)
         raise typer.Exit(1)
     typer.echo(script_of(record), nl=False)
+
+
+def status(
+    url: Url = None,
+    token_file: TokenFile = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Again each second, until Ctrl-C.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what is going on: whether all is well, and the figures.
+
+    Mode, clients, stores, operations per second and latencies, the stream and its books, dirty keys, repair,
+    divergences, readiness. No keys, no values.
+    """
+    source = HttpSource(_address(url), token_in(token_file))
+    (watch_status if watch else show_status)(source, as_json=as_json)
 
 
 def coverage(url: Url = None, as_json: AsJson = False) -> None:

@@ -89,9 +89,11 @@ class HttpSource:
 
     Args:
         url: Its HTTP address.
+        token: What lets in there; empty: nothing is said.
     """
 
     url: str
+    token: str = attrs.field(default="", repr=False)
     _last_id: str = attrs.field(init=False, default="")
 
     def fetch(self, path: str, **parameters: object) -> tuple[int, Any]:
@@ -104,10 +106,12 @@ class HttpSource:
         url = self.url.rstrip("/") + path + ("?" + query if query else "")
         if not _is_address(url):
             raise ConfigError(f"--url {self.url}: not an address such as http://127.0.0.1:9191")
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http or https, see above
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # it is near
         try:
             try:
-                with opener.open(url, timeout=_PATIENCE_SECONDS) as answer:
+                with opener.open(request, timeout=_PATIENCE_SECONDS) as answer:
                     return answer.status, json.loads(answer.read(_MAX_ANSWER_BYTES))
             except urllib.error.HTTPError as error:
                 with error:

@@ -127,7 +127,6 @@ class SecondaryStream:
             metrics.queues[Queue(queue)].capacity = size
         self.report_failure = report_failure
         self._metrics = metrics
-        self._findings = metrics.findings
         self._queues = metrics.queues
         self._compare = compare
         self._inconclusive = inconclusive
@@ -527,7 +526,7 @@ class SecondaryStream:
                             checked.append(item)
                         elif self._answered_oddly(item, frame):
                             self._metrics.write_replies_differed += 1
-                            self._findings.write_differed(_covered(item))
+                            self._metrics.findings.write_differed(_covered(item))
                 elif frame == item.expected and item.suspicion is None:
                     matched.append(item)
                 elif self.dirty.marked.total() != marked and self._is_spoiled(item, is_queued=False):
@@ -549,9 +548,9 @@ class SecondaryStream:
             matched, checked = self.counted(matched), self.counted(checked)
         if matched:
             self._metrics.shadow_matches += len(matched)
-            self._findings.matched(map(_covered, matched))
+            self._metrics.findings.matched(map(_covered, matched))
         if checked:
-            self._findings.writes_checked(map(_covered, checked))
+            self._metrics.findings.writes_checked(map(_covered, checked))
 
     def _note_failure(self, item: StreamItem, reason: str) -> None:
         self._metrics.secondary_write_errors[item.plan.index, reason] += 1

@@ -67,6 +67,22 @@ async def test_rates_and_latencies_are_told_by_class_and_store(pair: Pair) -> No
     assert told["traffic"]["over_seconds"] == pytest.approx(5, abs=1)
 
 
+async def test_what_has_been_compared_is_counted_also_after_a_change_of_the_mode(pair: Pair) -> None:
+    """After the stores have changed roles, the other one has to prove itself."""
+    compared = []
+    async with (
+        running_proxy(pair.primary.address, pair.secondary.address) as proxy,
+        connect(proxy.port) as client,
+    ):
+        for reads, mode in ((10, ProxyMode.ELASTICKV_PRIMARY), (3, ProxyMode.DUAL_WRITE_SHADOW)):
+            await client.pipeline([("SET", "user:1", "v"), *[("GET", "user:1")] * reads])
+            await proxy.wait_drained()
+            compared.append((await status(proxy))["comparing"]["coverage"]["compared"])
+            await proxy.server.change_mode(mode, force=True)
+
+    assert compared == [10, 3]
+
+
 async def test_an_absent_store_is_told_in_the_headline(pair: Pair) -> None:
     """Clients are served all the same: somebody should look at it, at daytime."""
     async with running_proxy(pair.primary.address, "127.0.0.1:1", drain_seconds=0.1) as proxy:
