@@ -78,7 +78,7 @@ async def test_what_has_been_compared_is_counted_also_after_a_change_of_the_mode
             await client.pipeline([("SET", "user:1", "v"), *[("GET", "user:1")] * reads])
             await proxy.wait_drained()
             compared.append((await status(proxy))["comparing"]["coverage"]["compared"])
-            await proxy.server.change_mode(mode, force=True)
+            await proxy.server.modes.change_mode(mode, force=True)
 
     assert compared == [10, 3]
 

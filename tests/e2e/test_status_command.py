@@ -92,7 +92,7 @@ async def test_watching_goes_on_until_it_is_interrupted(proxy: Proxy) -> None:
             )
         )
         received = b""
-        with trio.fail_after(60):
+        with trio.fail_after(60):  # noqa: ASYNC912 - each round receives
             while received.count(b"\n") < 2:
                 received += await process.stdout.receive_some()
         process.send_signal(signal.SIGINT)
