@@ -251,8 +251,11 @@ class Resync:
         sock, greeting = await backend.open("resync")
         connection = Connection(sock, greeting)
         try:
-            # Where the primary's databases are one, the secondary's others have nothing to do with it.
-            paired = self._writer.has_paired_dbs or not self._writer.primary_dialect.has_databases
+            # Where one store's databases are one, only that one of the other store belongs to it.
+            dialects = (self._writer.primary_dialect, self._stream.dialect)
+            paired = self._writer.has_paired_dbs or not all(
+                one is None or one.has_databases for one in dialects
+            )
             (reply,) = await self._call(connection, command("INFO", "keyspace"))
             # Who does not tell has what the primary's clients use, as far as anybody knows.
             for db in sorted(_keys_in(reply) if not _is_refusal(reply) else self._writer.lane.dbs):

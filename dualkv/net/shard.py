@@ -7,14 +7,17 @@ batch. So if the connection breaks, the items of that batch are exactly those wh
 from __future__ import annotations
 
 import logging
+import secrets
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+import attrs
 import trio
 
 from dualkv.core.backoff import Backoff
 from dualkv.core.context import Context
+from dualkv.core.dialect import LEARNING, Dialect, canary, is_back_home, is_one_database, learn
 from dualkv.core.identity import INTRODUCTION, is_clear
 from dualkv.core.ledger import DropReason, Queue
 from dualkv.core.mirror import StreamItem
@@ -241,17 +244,32 @@ class Shard:
         try:
             with trio.fail_after(self._stream.backend.options.dial_timeout_seconds):
                 replies = await self._connection.exchange(b"".join(_INTRODUCTION), len(_INTRODUCTION))
-            if not is_clear(replies):
-                raise ConnectionLost("the introduction was not answered")
+                if not is_clear(replies):
+                    raise ConnectionLost("the introduction was not answered")
+                if is_welcome := self._stream.is_welcome(replies):
+                    dialect = await self._learn(replies)
         except (ConnectionLost, ReplyProtocolError, trio.TooSlowError):
             self._has_failed = True
             self._stream.gate.failed()
             self._disconnect(lost=True)
             return False
-        if not self._stream.introduced(replies):
+        if not is_welcome:
             self._refuse()
             return False
+        self._stream.introduced(dialect, replies)
         return True
+
+    async def _learn(self, replies: Sequence[bytes]) -> Dialect:
+        """Return the backend's dialect; whether its databases are one, is tried if nothing tells."""
+        assert self._connection is not None
+        dialect = learn(replies[: len(LEARNING)])
+        if not dialect.has_databases:
+            return dialect
+        asked = canary(self._stream.backend.options.db, secrets.token_hex(8).encode())
+        answers = await self._connection.exchange(b"".join(map(pack, asked)), len(asked))
+        if not is_back_home(answers):
+            raise ConnectionLost("SELECT does not lead back")
+        return attrs.evolve(dialect, has_databases=not is_one_database(answers))
 
     def _refuse(self) -> None:
         """Send nothing to this store: it is as if it could not be reached."""

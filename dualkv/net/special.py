@@ -273,6 +273,8 @@ class SpecialCommands:
         db = parse_select(request.args)
         if isinstance(db, bytes):
             return self._answer(db)
+        if not self._writer.primary_dialect.has_databases:
+            return self._answer(encode.OK)  # its keys are the same under each number, and so are ours of it
         if db not in self._lane.dbs:
             return self._begin(partial(self._operations.select, db))
         self._state.db = db

@@ -24,7 +24,7 @@ import trio
 from dualkv.config import ProxyConfig
 from dualkv.core.confirming import Confirming
 from dualkv.core.coverage import covered_key
-from dualkv.core.dialect import LEARNING, Dialect, learn
+from dualkv.core.dialect import LEARNING, Dialect
 from dualkv.core.dirty import DirtyKeys, DirtyReason, Key
 from dualkv.core.doubtful import DoubtfulKeys
 from dualkv.core.gate import Gate, GateState
@@ -272,19 +272,27 @@ class SecondaryStream:
         self.doubtful.not_applied(item, reason, self.clock())
         self.announce_dirty()
 
-    def introduced(self, replies: list[bytes]) -> bool:
-        """Take note of what the secondary says of itself on a new connection; False: it must not be used."""
-        identity = identify(replies[len(LEARNING) :])
-        if not self.stores.is_allowed(follows=identity):
-            return False
-        self.dialect = learn(replies[: len(LEARNING)])
-        self.translator.speak(self.dialect)
-        before, self._identity = self._identity, identity
+    def is_welcome(self, replies: Sequence[bytes]) -> bool:
+        """Whether writes may be mirrored to the store that has answered `INTRODUCTION` so."""
+        return self.stores.is_allowed(follows=identify(replies[len(LEARNING) :]))
+
+    def introduced(self, dialect: Dialect, replies: Sequence[bytes]) -> None:
+        """Take note of what the secondary, which `is_welcome`, says of itself on a new connection.
+
+        Args:
+            dialect: What it understands.
+            replies: Those to `INTRODUCTION`.
+        """
+        if not dialect.has_databases and self.dialect is None:
+            extra = {"backend": self.backend.name, "db": self.translator.home_db}
+            _log.warning("all databases of the secondary are one: only this one is mirrored", extra=extra)
+        self.dialect = dialect
+        self.translator.speak(dialect)
+        before, self._identity = self._identity, identify(replies[len(LEARNING) :])
         self.gate.answered()
         self.came_back(self.backend.name, self._identity.forgotten_since(before))
         self.on_identified(self.backend.name, self._identity.run_id)
         self.wake_copier()
-        return True
 
     def came_back(self, backend: str, forgotten: Forgotten) -> None:
         """Take note of what a store may have lost when it came back."""

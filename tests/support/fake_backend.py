@@ -22,7 +22,8 @@ from pathlib import Path
 import attrs
 import trio
 
-from dualkv.core.dialect import LEARNING
+from dualkv.core.dialect import LEARNING, canary
+from dualkv.core.dialect.separation import KEY_PREFIX
 from dualkv.core.identity import IDENTIFYING
 from dualkv.errors import RequestProtocolError
 from dualkv.resp import encode
@@ -99,10 +100,12 @@ class FakeConnection:
 
     def open_questions(self) -> None:
         """From now on, the questions of mirroring belong to the introduction, if they come at once."""
-        self._questions = [*LEARNING, *IDENTIFYING]
+        self._questions = [*LEARNING, *IDENTIFYING, *canary(0, b"")]
 
     def is_question(self, args: Args) -> bool:
         """Whether what has just been received belongs to the introduction."""
+        if args[1:] and args[1].startswith(KEY_PREFIX):
+            args = (args[0], KEY_PREFIX, *args[2:])
         if not self._questions or args != self._questions[0]:
             self._questions = []
             return False

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import attrs
 import trio
 
+from dualkv.core.dialect.separation import KEY_PREFIX
 from dualkv.resp import encode
 from dualkv.resp.requests import RequestParser
 
@@ -34,6 +35,8 @@ class SlowStore:
                 free_at = max(free_at, now)
                 for request in parser.feed(data):
                     reply = _INTRODUCTION.get(request.args[0].upper())
+                    if request.args[1:] and request.args[1].startswith(KEY_PREFIX):
+                        reply = encode.OK
                     if reply is None:
                         # Counted, and not slept: the mean is right however inexactly the system sleeps.
                         free_at += self.seconds
@@ -50,6 +53,7 @@ _INTRODUCTION = {
     b"INFO": encode.bulk("redis_version:7.0.0\r\nrun_id:slow\r\n"),
     b"COMMAND": encode.error("ERR no"),
     b"CONFIG": encode.error("ERR no"),
+    b"SELECT": encode.error("ERR no"),
     b"CLIENT": encode.OK,
 }
 

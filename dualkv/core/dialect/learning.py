@@ -95,7 +95,7 @@ def _product(info: dict[str, str], commands: frozenset[str]) -> tuple[str, tuple
 
 
 def _has_databases(product: str, commands: frozenset[str]) -> bool:
-    """Whether ``SELECT`` separates anything: a store where it does has a command between databases."""
+    """Whether ``SELECT`` may separate anything: a store where it does has a command between databases."""
     return product == "Dragonfly" or (product != ELASTICKV and not commands.isdisjoint(("SWAPDB", "MOVE")))
 
 
