@@ -7,9 +7,11 @@ it, its outcome is unknown if the connection breaks meanwhile, and it has to be 
 
 from __future__ import annotations
 
+import enum
+from collections import Counter
 from typing import Final
 
-__all__ = ["Pacing"]
+__all__ = ["Outcome", "Pacing", "Refusal"]
 
 _FEWEST: Final = 8
 _MOST: Final = 1000
@@ -24,6 +26,29 @@ _GROWTH: Final = 8
 """A transaction of full size that is committed makes the next ones larger by this part of them."""
 _COMMITS_PER_SLOT: Final = 8
 """So many commits in a row let one more transaction be in flight."""
+
+
+class Refusal(enum.StrEnum):
+    """Why a transaction was not executed, or not in time; a label of metrics."""
+
+    BUSY = "busy"
+    """The backend has too much to do."""
+    TOO_MUCH = "too_much"
+    """It was more than the backend takes at once."""
+    NO_ANSWER = "no_answer"
+    """Whether it was executed, nobody knows."""
+
+
+class Outcome(enum.StrEnum):
+    """What became of a transaction; a label of metrics."""
+
+    COMMITTED = "committed"
+    REFUSED = "refused"
+    """Nothing was done, for a reason that does not last; it is sent again, as long as there is time."""
+    SPLIT = "split"
+    """An effect has failed, and nothing was done: each half is sent again, until that one stands alone."""
+    FAILED = "failed"
+    """Given up: an effect that failed alone, or a refusal that lasted."""
 
 
 class Pacing:
@@ -44,6 +69,12 @@ class Pacing:
         self._seconds_per_effect = 0.0
         self._commits = 0
         self._turn = 0
+        self.outcomes: Counter[Outcome] = Counter()
+        """What became of transactions."""
+        self.effects_committed = 0
+        """Those in transactions that were committed."""
+        self.halved: Counter[Refusal] = Counter()
+        """How often the pace went down, and why."""
 
     def __repr__(self) -> str:
         return f"<Pacing {self.effects} effects, {self.at_once} of {self._most_at_once} at once>"
@@ -88,18 +119,20 @@ class Pacing:
             self.at_once += 1
             self._commits = 0
 
-    def refused(self, turn: int, effects: int, *, is_busy: bool) -> None:
+    def refused(self, turn: int, effects: int, why: Refusal) -> None:
         """Take note that a transaction was not executed, or not in time.
 
         Args:
             turn: What `begin` returned.
             effects: How many it had.
-            is_busy: The backend has too much to do; else one transaction was too much for it.
+            why: Only if it was too much at once, as many others may be in flight as before.
         """
         if turn != self._turn:
             return
         self._turn += 1
         self._commits = 0
+        self.halved[why] += 1
+        is_busy = why is not Refusal.TOO_MUCH
         refused = self.effects if is_busy else min(self.effects, effects)
         self._refusable = max(float(_FEWEST), refused / 2)
         if is_busy:

@@ -120,7 +120,7 @@ class SecondaryStream:
         self._shed_after_seconds = config.shadow_timeout_seconds / 3
         self.scripts = translator.scripts
         self.script_slots = trio.CapacityLimiter(config.script_concurrency)
-        self.pacing = Pacing(config.shards)
+        self.pacing = metrics.pacing = Pacing(config.shards)
         self.transaction_slots = trio.CapacityLimiter(config.shards)
         """For who sends transactions, if the secondary `fuses`."""
         for queue, size in config.queue_sizes.items():

@@ -28,7 +28,7 @@ from dualkv.core.fusing import (
     results,
 )  # fmt: skip
 from dualkv.core.mirror import StreamItem
-from dualkv.core.pacing import Pacing
+from dualkv.core.pacing import Outcome, Pacing, Refusal
 from dualkv.errors import ReplyProtocolError
 from dualkv.net.connection import Connection
 from dualkv.resp.replies import elements_of
@@ -90,22 +90,28 @@ class Transactions:
             verdict, told = await self._execute(portion)
             if verdict in _REFUSALS:
                 if verdict is not Verdict.AGAIN:
-                    pacing.refused(self._turn, self._effects, is_busy=verdict is Verdict.BUSY)
+                    why = Refusal.BUSY if verdict is Verdict.BUSY else Refusal.TOO_MUCH
+                    pacing.refused(self._turn, self._effects, why)
                 wait = 0.0 if verdict is Verdict.TOO_MUCH else backoff.next_wait_seconds()
                 refusals += 1
                 took = self._clock() - began
                 if refusals <= _MOST_REFUSALS and self._clock() + wait + _PRUDENCE * took < until:
+                    pacing.outcomes[Outcome.REFUSED] += 1
                     waiting.append(portion)
                     await trio.sleep(wait)
                     continue
             elif verdict is Verdict.GUILTY and len(portion) > 1:
+                pacing.outcomes[Outcome.SPLIT] += 1
                 middle = len(portion) // 2
                 waiting += (portion[middle:], portion[:middle])
                 continue
             elif verdict is Verdict.DONE:
                 refusals = 0
                 backoff.reset()
-            frames += told if verdict is Verdict.DONE else told * len(portion)
+            is_done = verdict is Verdict.DONE
+            pacing.outcomes[Outcome.COMMITTED if is_done else Outcome.FAILED] += 1
+            pacing.effects_committed += self._effects if is_done else 0
+            frames += told if is_done else told * len(portion)
         self._effects = 0
         return frames
 
@@ -173,4 +179,5 @@ class Transactions:
     def give_up(self) -> None:
         """Take note that what is in flight was not answered in time, or not at all."""
         if self._effects:
-            self._pacing.refused(self._turn, self._effects, is_busy=True)
+            self._pacing.refused(self._turn, self._effects, Refusal.NO_ANSWER)
+            self._pacing.outcomes[Outcome.FAILED] += 1

@@ -21,6 +21,7 @@ from dualkv.core.gate import Gate
 from dualkv.core.leadership import Refresh
 from dualkv.core.ledger import Ledger, Queue
 from dualkv.core.observed import Observed
+from dualkv.core.pacing import Pacing
 from dualkv.core.progress import ResyncProgress
 from dualkv.core.pubsub_matching import PubSubTally
 from dualkv.core.selftest import SelfTestState
@@ -185,6 +186,8 @@ class ProxyMetrics:
         """Effects that the secondary cannot hold in any form, by command."""
         self.pubsub_divergences: Counter[DivergenceKind] = Counter()
         self.pubsub_errors = 0
+        self.pacing = Pacing(0)
+        """Of transactions, if the secondary takes effects in such."""
         self.pubsub = PubSubTally()
         """Messages of both stores that were compared."""
 

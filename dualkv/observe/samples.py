@@ -13,6 +13,7 @@ from dualkv.core.divergence import DivergenceKind
 from dualkv.core.gate import GateState
 from dualkv.core.leadership import Refresh
 from dualkv.core.ledger import DropReason, Queue
+from dualkv.core.pacing import Outcome, Refusal
 from dualkv.core.pubsub_matching import Doubt
 from dualkv.observe.divergence_log import DROP_REASONS
 from dualkv.observe.metrics import DURATION_BUCKETS_SECONDS, PoolCounters, ProxyMetrics
@@ -34,6 +35,7 @@ __all__ = [
     "ledger",
     "log_drops",
     "migration_gaps",
+    "pace_halved",
     "pool_connections",
     "pool_events",
     "pool_wait",
@@ -42,6 +44,7 @@ __all__ = [
     "queue_delay",
     "single",
     "stream_gate",
+    "transactions",
     "write_errors_by_reason",
 ]
 
@@ -230,6 +233,18 @@ def stream_gate(metrics: ProxyMetrics, family: MetricFamily) -> None:
     """1 for what the stream does now."""
     for state in GateState:
         _add(family, (state.value,), int(metrics.gate is not None and metrics.gate.state is state))
+
+
+def transactions(metrics: ProxyMetrics, family: MetricFamily) -> None:
+    """What became of transactions, by outcome."""
+    for outcome in Outcome:
+        _add(family, (outcome.value,), metrics.pacing.outcomes[outcome])
+
+
+def pace_halved(metrics: ProxyMetrics, family: MetricFamily) -> None:
+    """How often the pace of transactions went down, by reason."""
+    for refusal in Refusal:
+        _add(family, (refusal.value,), metrics.pacing.halved[refusal])
 
 
 def log_drops(metrics: ProxyMetrics, family: MetricFamily) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualkv.core.pacing import Pacing
+from dualkv.core.pacing import Pacing, Refusal
 
 
 def commit(pacing: Pacing, seconds_per_effect: float = 1e-6, times: int = 1) -> None:
@@ -41,7 +41,7 @@ def test_refusal_halves_the_size_down_to_eight() -> None:
     pacing = Pacing(1)
     sizes = []
     for _ in range(7):
-        pacing.refused(pacing.begin(), 200, is_busy=False)
+        pacing.refused(pacing.begin(), 200, Refusal.TOO_MUCH)
         sizes.append(pacing.effects)
 
     assert sizes == [100, 50, 25, 12, 8, 8, 8]
@@ -52,7 +52,7 @@ def test_what_was_sent_before_does_not_halve_again() -> None:
     pacing = Pacing(4)
     turns = [pacing.begin() for _ in range(4)]
     for turn in turns:
-        pacing.refused(turn, 250, is_busy=True)
+        pacing.refused(turn, 250, Refusal.BUSY)
 
     assert (pacing.effects, pacing.at_once) == (125, 2)
 
@@ -60,11 +60,11 @@ def test_what_was_sent_before_does_not_halve_again() -> None:
 def test_overload_halves_what_is_in_flight_and_commits_bring_it_back() -> None:
     """Then one more for every few commits. Too large a transaction changes only the size."""
     pacing = Pacing(8)
-    pacing.refused(pacing.begin(), 10, is_busy=False)
+    pacing.refused(pacing.begin(), 10, Refusal.TOO_MUCH)
     assert pacing.at_once == 8
 
     for _ in range(5):
-        pacing.refused(pacing.begin(), 10, is_busy=True)
+        pacing.refused(pacing.begin(), 10, Refusal.BUSY)
     assert pacing.at_once == 1
 
     commit(pacing, times=8)
@@ -72,6 +72,19 @@ def test_overload_halves_what_is_in_flight_and_commits_bring_it_back() -> None:
 
     commit(pacing, times=8 * 10)
     assert pacing.at_once == 8
+
+
+def test_it_is_counted_why_the_pace_went_down() -> None:
+    """Once for each time, not for each transaction that was refused meanwhile."""
+    pacing = Pacing(8)
+    turns = [pacing.begin() for _ in range(3)]
+    for turn in turns:
+        pacing.refused(turn, 250, Refusal.BUSY)
+    pacing.refused(pacing.begin(), 100, Refusal.TOO_MUCH)
+    pacing.refused(pacing.begin(), 100, Refusal.NO_ANSWER)
+
+    assert pacing.halved == {Refusal.BUSY: 1, Refusal.TOO_MUCH: 1, Refusal.NO_ANSWER: 1}
+    assert pacing.at_once == 2
 
 
 def test_transaction_does_not_take_long() -> None:
@@ -100,7 +113,7 @@ def test_bytes_grow_with_the_size() -> None:
     pacing = Pacing(1)
     assert pacing.size_bytes == 250 * 1024
 
-    pacing.refused(pacing.begin(), 16, is_busy=False)
+    pacing.refused(pacing.begin(), 16, Refusal.TOO_MUCH)
     assert pacing.size_bytes == 64 * 1024
 
 
@@ -125,7 +138,7 @@ def test_bounds_hold_whatever_comes(told: list[tuple[bool, int, float | bool]]) 
         if is_committed:
             pacing.committed(pacing.begin(), effects, what)
         else:
-            pacing.refused(pacing.begin(), effects, is_busy=bool(what))
+            pacing.refused(pacing.begin(), effects, Refusal.BUSY if what else Refusal.TOO_MUCH)
 
         assert 8 <= pacing.effects <= 1000
         assert 1 <= pacing.at_once <= 5

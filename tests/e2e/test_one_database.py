@@ -85,9 +85,10 @@ async def test_a_store_that_separates_databases_is_found_to_do_so(pair: Pair) ->
     with redis.Redis(port=pair.secondary.port) as store:
         seen = store.info("commandstats").get("cmdstat_set", {}).get("calls", 0)
         async with mirroring(pair.primary.address, pair.secondary.address) as proxy:
-            dialect = proxy.server.writer.stream.dialect  # type: ignore[union-attr] - it mirrors
-            assert dialect is not None
-            assert dialect.has_databases
+            stream = proxy.server.writer.stream
+            assert stream is not None
+            assert stream.dialect is not None
+            assert stream.dialect.has_databases
         assert store.info("commandstats")["cmdstat_set"]["calls"] == seen + 1
         assert not store.info("keyspace")
 

@@ -13,6 +13,7 @@ from dualkv.core.dirty import DirtyReason
 from dualkv.core.effects.model import Command
 from dualkv.core.ledger import Queue
 from dualkv.core.mirror import StreamItem, commands_item
+from dualkv.core.pacing import Outcome, Refusal
 from dualkv.resp import encode
 from dualkv.servers import EmbeddedServer
 from tests.fakes.elastickv import Cluster, Pace
@@ -243,6 +244,35 @@ async def test_deadline_makes_the_next_smaller(elastickv: Cluster) -> None:
 
         assert bench.became_dirty() == {DirtyReason.AMBIGUOUS: 2}
         assert bench.stream.pacing.effects < before
+
+
+async def test_what_became_of_transactions_is_counted(elastickv: Cluster) -> None:
+    """Committed, sent again, sent in halves, given up; and why the pace went down."""
+    async with fusing(elastickv, timeout_seconds=0.5) as bench:
+        pacing = bench.metrics.pacing
+        assert pacing is bench.stream.pacing
+        assert pacing.outcomes == {Outcome.COMMITTED: 1}
+
+        elastickv.faults.add(BUSY, commands={"EVAL"}, count=1)
+        bench.offer("SET guilty 1", "SET k 1")
+        await bench.wait_settled()
+        assert pacing.outcomes == {Outcome.COMMITTED: 2, Outcome.REFUSED: 1}
+        assert pacing.halved == {Refusal.BUSY: 1}
+        assert pacing.effects_committed == 3
+
+        bench.offer("SET k 2", "SADD guilty x", "SET l 2", "SET m 2")
+        await bench.wait_settled()
+        assert pacing.outcomes == {
+            Outcome.COMMITTED: 4, Outcome.REFUSED: 1, Outcome.SPLIT: 2, Outcome.FAILED: 1
+        }  # fmt: skip
+        assert pacing.effects_committed == 6
+
+        elastickv.faults.add(None, is_silent=True, count=1)
+        bench.stream.read_timeout_seconds = 0.3
+        bench.offer("SET n 1", "SET o 1")
+        await bench.wait_settled()
+        assert pacing.outcomes[Outcome.FAILED] == 2
+        assert pacing.halved == {Refusal.BUSY: 1, Refusal.NO_ANSWER: 1}
 
 
 async def test_many_shards_keep_every_key_in_order(

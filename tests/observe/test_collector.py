@@ -13,6 +13,7 @@ from dualkv.config import ProxyConfig
 from dualkv.config.shadow_rules import parse_shadow_rules
 from dualkv.core.divergence import DivergenceKind
 from dualkv.core.ledger import DropReason, Queue
+from dualkv.core.pacing import Outcome, Pacing, Refusal
 from dualkv.core.routing import plan_of
 from dualkv.core.shadow_filter import ShadowFilter
 from dualkv.observe.collector import FAMILIES, MetricsCollector
@@ -144,6 +145,20 @@ def test_rules_about_reads_are_shown_by_their_text_also_those_that_never_fitted(
         ({"rule": "a* GET ignore"}, 1.0), ({"rule": "b* GET ignore"}, 0.0),
     ]  # fmt: skip
     assert shown["proxy_shadow_unsampled_total"] == [({}, 1.0)]
+
+
+def test_the_pace_of_transactions_is_shown(metrics: ProxyMetrics) -> None:
+    """Every outcome and reason from the start; size and number as they are now."""
+    assert {value for _, value in samples(metrics)["proxy_transactions_total"]} == {0.0}
+
+    metrics.pacing = Pacing(8)
+    metrics.pacing.outcomes[Outcome.SPLIT] += 2
+    metrics.pacing.refused(metrics.pacing.begin(), 100, Refusal.BUSY)
+    shown = samples(metrics)
+    assert ({"outcome": "split"}, 2.0) in shown["proxy_transactions_total"]
+    assert ({"reason": "busy"}, 1.0) in shown["proxy_transaction_pace_halved_total"]
+    assert shown["proxy_transaction_effects_limit"] == [({}, 125.0)]
+    assert shown["proxy_transactions_at_once_limit"] == [({}, 4.0)]
 
 
 def test_the_ledger_is_shown_account_by_account(metrics: ProxyMetrics) -> None:
