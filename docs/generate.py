@@ -16,7 +16,6 @@ from typing import Any, Final
 import typer
 
 from dualkv.admin.admin_app import operations_of
-from dualkv.admin.sampler import Sampler
 from dualkv.cli import app
 from dualkv.commands.table import COMMANDS, UNKNOWN, CommandSpec
 from dualkv.config import SETTINGS, ProxyConfig
@@ -25,8 +24,8 @@ from dualkv.core.effects import ASKING, RULES
 from dualkv.core.effects.model import Verbatim
 from dualkv.core.effects.parsing import copies_of
 from dualkv.core.routing import CREATED_ARGUMENT, DERIVING, Route, plan_for
-from dualkv.net.writer import DualWriter
 from dualkv.observe.collector import FAMILIES
+from dualkv.serve import ProxyServer
 
 __all__ = ["PAGES", "renewed"]
 
@@ -76,7 +75,7 @@ def _metrics() -> str:
 
 
 def _operations() -> str:
-    writer = DualWriter(ProxyConfig())
+    server = ProxyServer(ProxyConfig())
     return _table(
         ("", "path", "body", "what it does"),
         (
@@ -86,9 +85,7 @@ def _operations() -> str:
                 ", ".join(f"`{field.name}`" for field in operation.body),
                 " ".join(filter(None, (operation.summary, operation.description))),
             )
-            for operation in operations_of(
-                lambda: writer, Sampler(lambda: writer, lambda: False, lambda: 0.0), has_tokens=True
-            )
+            for operation in operations_of(server.control, server.sampler, has_tokens=True)
         ),
     )
 

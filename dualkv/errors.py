@@ -10,6 +10,7 @@ __all__ = [
     "BackendUnavailable",
     "ConfigError",
     "ConnectionLost",
+    "ControlRefused",
     "LoginRefused",
     "ModeChangeRefused",
     "PoolExhausted",
@@ -40,6 +41,10 @@ class ConnectionLost(Exception):
 
 class LoginRefused(Exception):
     """The client's fault: the primary does not let it in any more. The argument is the raw reply."""
+
+
+class ControlRefused(Exception):
+    """What an operator wants makes no sense now; nothing was done. Its text says why."""
 
 
 class ModeChangeRefused(Exception):

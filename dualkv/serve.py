@@ -26,6 +26,7 @@ from dualkv.admin.sampler import Sampler
 from dualkv.config import ProxyConfig
 from dualkv.errors import ConfigError
 from dualkv.net.admission import Admission, Admitted
+from dualkv.net.control import Control
 from dualkv.net.hub import ReadinessHub
 from dualkv.net.idle import disconnect_idle
 from dualkv.net.listener import accept_clients, close_listener, listen_at, open_listeners
@@ -82,6 +83,7 @@ class ProxyServer:
         self.modes = Succession(config, self.metrics, self.sentry, self.hub, lambda: self._sessions)
         """Who serves, and how the mode changes."""
         self.sampler = Sampler(lambda: self.writer, lambda: self.is_draining, lambda: self.modes.since)
+        self.control = Control(self.modes, lambda: self.is_draining, self.stop)
         self.metrics.tell_status = self.sampler.status
         self._admission: Admission | None = None
         self._waiting = 0
@@ -213,7 +215,7 @@ class ProxyServer:
             tls = self._http_tls(config.metrics_tls)
             await services.start(serve_http, app, self._http_listeners, tls, seconds)
         if self._admin_listeners:
-            admin = build_admin_app(lambda: self.writer, self.sampler, config.admin_token)
+            admin = build_admin_app(self.control, self.sampler, config.admin_token)
             tls = self._http_tls(config.admin_tls)
             await services.start(serve_http, admin, self._admin_listeners, tls, seconds)
 

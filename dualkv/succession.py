@@ -193,6 +193,7 @@ class Succession:
             takeover.abandon()
             raise
         with trio.move_on_after(_COMPLETE_SECONDS, shield=True):  # whoever asked may be gone: it is done
+            after.adopt(before)
             for tell in self.when_changed:
                 tell(after)
             self.writer, self.since = after, time.time()

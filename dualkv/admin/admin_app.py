@@ -6,7 +6,7 @@ Each part has a function that returns its operations; whoever adds one adds a li
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any
 
 from starlette.applications import Starlette
@@ -22,20 +22,19 @@ from dualkv.admin.operations import Operation, refusal, routes_of
 from dualkv.admin.sampler import Sampler
 from dualkv.admin.status_page import status_operations
 from dualkv.config.admin import AdminToken
-from dualkv.net.writer import DualWriter
+from dualkv.net.control import Control
+from dualkv.observe.logs import AUDIT_LOGGER
 
 __all__ = ["build_admin_app", "operations_of"]
 
-_log = logging.getLogger("dualkv.control")
+_log = logging.getLogger(AUDIT_LOGGER)
 
 
-def operations_of(
-    get_writer: Callable[[], DualWriter], sampler: Sampler, *, has_tokens: bool
-) -> tuple[Operation, ...]:
+def operations_of(control: Control, sampler: Sampler, *, has_tokens: bool) -> tuple[Operation, ...]:
     """Return all that can be asked for at the admin address.
 
     Args:
-        get_writer: Returns what is controlled, which a change of the mode may replace.
+        control: What changes something.
         sampler: Knows what is going on.
         has_tokens: Whether a token is asked for.
     """
@@ -45,7 +44,7 @@ def operations_of(
         return JSONResponse(document)
 
     operations = (
-        *control_operations(get_writer),
+        *control_operations(control),
         *status_operations(sampler),
         Operation(
             "GET",
@@ -60,17 +59,15 @@ def operations_of(
     return operations
 
 
-def build_admin_app(
-    get_writer: Callable[[], DualWriter], sampler: Sampler, tokens: Collection[AdminToken]
-) -> ASGIApp:
+def build_admin_app(control: Control, sampler: Sampler, tokens: Collection[AdminToken]) -> ASGIApp:
     """Return the application.
 
     Args:
-        get_writer: Returns what is controlled, which a change of the mode may replace.
+        control: What changes something.
         sampler: Knows what is going on.
         tokens: Any of these lets in; empty: nothing is asked for.
     """
-    operations = operations_of(get_writer, sampler, has_tokens=bool(tokens))
+    operations = operations_of(control, sampler, has_tokens=bool(tokens))
     app = Starlette(
         routes=routes_of(operations),
         exception_handlers={HTTPException: _on_http_error, Exception: _on_fault},

@@ -30,7 +30,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dualkv.admin.operations import refusal
 from dualkv.config.admin import AdminToken
-from dualkv.observe.logs import RateLimit
+from dualkv.observe.logs import AUDIT_LOGGER, RateLimit
 
 __all__ = ["BODY_SECONDS", "MAX_BODY_BYTES", "SAID_TOKEN", "Guard"]
 
@@ -51,7 +51,7 @@ _DEFAULT_HEADERS: Final = {
 }
 """Of every answer that does not say otherwise."""
 
-_log = logging.getLogger("dualkv.control")
+_log = logging.getLogger(AUDIT_LOGGER)
 
 
 class Guard:

@@ -29,6 +29,7 @@ _PYTHON_TYPES: Final[dict[FieldType, tuple[type, ...]]] = {
     "number": (int, float),
     "integer": (int,),
 }
+_ARTICLES: Final[dict[FieldType, str]] = {"integer": "an"}
 REQUIRED: Final = object()
 """The default of a field without one."""
 
@@ -72,15 +73,15 @@ class Field:
         if not isinstance(value, _PYTHON_TYPES[self.type]) or (
             isinstance(value, bool) and self.type != "boolean"
         ):
-            raise BadRequest(f"{self.name}: must be a {self.type}")
+            raise BadRequest(f"{self.name}: must be {_ARTICLES.get(self.type, 'a')} {self.type}")
         if self.choices and value not in self.choices:
             raise BadRequest(f"{self.name}: {value!r} is not one of {', '.join(self.choices)}")
         if not isinstance(value, int | float):
             return
         if self.minimum is not None and not value >= self.minimum:  # NaN is not, either
-            raise BadRequest(f"{self.name}: must not be less than {self.minimum:g}")
+            raise BadRequest(f"{self.name}: must not be less than {self.minimum}")
         if self.maximum is not None and not value <= self.maximum:
-            raise BadRequest(f"{self.name}: must not be more than {self.maximum:g}")
+            raise BadRequest(f"{self.name}: must not be more than {self.maximum}")
 
 
 @attrs.frozen

@@ -7,7 +7,7 @@ from typing import Final
 
 from dualkv.errors import ConfigError
 
-__all__ = ["ProxyMode", "parse_proxy_mode"]
+__all__ = ["MODE_ALIASES", "ProxyMode", "parse_proxy_mode"]
 
 
 class ProxyMode(enum.Enum):
@@ -20,11 +20,12 @@ class ProxyMode(enum.Enum):
     ELASTICKV_ONLY = "elastickv-only"
 
 
-_MODE_ALIASES: Final = {
+MODE_ALIASES: Final = {
     "primary-only": ProxyMode.REDIS_ONLY,
     "secondary-primary": ProxyMode.ELASTICKV_PRIMARY,
     "secondary-only": ProxyMode.ELASTICKV_ONLY,
 }
+"""Other names of modes, for stores that are called otherwise."""
 
 
 def parse_proxy_mode(text: str) -> ProxyMode:
@@ -33,10 +34,10 @@ def parse_proxy_mode(text: str) -> ProxyMode:
     Raises:
         ConfigError: No such mode.
     """
-    if text in _MODE_ALIASES:
-        return _MODE_ALIASES[text]
+    if text in MODE_ALIASES:
+        return MODE_ALIASES[text]
     try:
         return ProxyMode(text)
     except ValueError:
-        known = ", ".join([mode.value for mode in ProxyMode] + list(_MODE_ALIASES))
+        known = ", ".join([mode.value for mode in ProxyMode] + list(MODE_ALIASES))
         raise ConfigError(f"{text!r} is not a mode ({known})") from None

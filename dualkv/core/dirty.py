@@ -42,6 +42,8 @@ class DirtyReason(enum.StrEnum):
     """The other store is slower than the writers: states are copied instead of writes."""
     UNREACHABLE = "unreachable"
     """The other store does not answer."""
+    PAUSED = "paused"
+    """Somebody wants the other store left alone."""
     NOT_REPLAYABLE = "not_replayable"
     """No command says what the primary did; copied at once."""
     REPLY_DIFFERED = "reply_differed"
@@ -288,10 +290,17 @@ class DirtyKeys:
 
     def clear(self) -> int:
         """Forget all keys but those whose copy is under way; return how many were forgotten."""
-        gone = [key for key, entry in self._entries.items() if not entry.is_taken]
-        for key in gone:
-            self.drop(key)
-        return len(gone)
+        count = len(self._entries)
+        # A million at once: what is left is collected, not what goes.
+        self._entries = {key: entry for key, entry in self._entries.items() if entry.is_taken}
+        self._names = {}
+        for db, name in self._entries:
+            self._names.setdefault(db, set()).add(name)
+        self._urgent.clear()
+        self._waiting.clear()
+        self._reasons = Counter(entry.reason for entry in self._entries.values())
+        self._bytes = sum(ENTRY_OVERHEAD_BYTES + len(name) for _, name in self._entries)
+        return count - len(self._entries)
 
     def _forget(self, key: Key) -> None:
         self._reasons[self._entries.pop(key).reason] -= 1

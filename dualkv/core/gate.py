@@ -1,8 +1,8 @@
 """Whether writes flow into the secondary stream, or only their keys are remembered.
 
-Two things shut the gate: the *breaker*, while the secondary does not answer, and *overload*, while it is
-slower than the writers. Behind a shut gate a write costs what remembering its key costs, and a key that is
-written a thousand times is copied once.
+Three things shut the gate: the *breaker*, while the secondary does not answer; *overload*, while it is slower
+than the writers; a *pause*, while somebody wants it left alone. Behind a shut gate a write costs what
+remembering its key costs, and a key that is written a thousand times is copied once.
 """
 
 from __future__ import annotations
@@ -58,12 +58,26 @@ class Gate:
         return GateState.OVERLOADED if self._is_overloaded else GateState.FLOWING
 
     @property
+    def is_paused(self) -> bool:
+        """Whether somebody has said that nothing is to be sent."""
+        return self._is_paused
+
+    @property
+    def takes_copies(self) -> bool:
+        """Whether what copies say can be sent, though writes may not flow."""
+        return self.answers and not self._is_paused
+
+    @property
     def answers(self) -> bool:
         """Whether the secondary answers, as far as anybody knows."""
         return self._failures < _FAILURES * self.connections
 
     def pause(self, is_paused: bool) -> None:
-        """Do as somebody says."""
+        """Do as somebody says.
+
+        Args:
+            is_paused: Whether nothing is to be sent.
+        """
         self._is_paused = is_paused
         self._decide()
 

@@ -47,7 +47,8 @@ class DropReason(enum.StrEnum):
     DIRTY_KEY = "dirty_key"
     """A shadow read of a key that is known to differ."""
     SUSPENDED = "suspended"
-    """A shadow read while writes are not sent: the secondary is overloaded, or does not answer."""
+    """A shadow read while writes are not sent: the secondary is overloaded, does not answer, or is to be left
+    alone; then copies of states are dropped so, too."""
     SHUTDOWN = "shutdown"
     """The drain's time was over."""
 

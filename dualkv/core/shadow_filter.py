@@ -38,7 +38,7 @@ _STRICT: Final = Tolerance()
 class _Decision:
     """What a rule says, as `ShadowFilter.admits` needs it, and how often it has."""
 
-    text: str
+    rule: ShadowRule
     limit: int
     tolerance: Tolerance
     reads: int = 0
@@ -56,22 +56,30 @@ class ShadowFilter:
     """
 
     def __init__(self, share: float = 1.0, rules: Iterable[ShadowRule] = ()) -> None:
-        self._limit = round(share * _ALL)
+        self._limit = 0
         self._decisions: list[_Decision] = []
         by_command: list[list[tuple[bytes, _Decision]]] = [[] for _ in COMMANDS]
         for rule in rules:
-            decision = _Decision(rule.text, self._limit_of(rule), _tolerance_of(rule))
+            decision = _Decision(rule, 0, _tolerance_of(rule))
             self._decisions.append(decision)
             for spec in _commands_of(rule):
                 by_command[spec.index].append((data_of(rule.prefix), decision))
         self._by_command = [tuple(found) for found in by_command]
-        self.is_trivial = self._limit >= _ALL and not self._decisions
+        self.is_trivial = True
         """Whether all reads are compared strictly: then nobody needs to ask."""
+        self.take_share(share)
         self.unsampled = 0
         """Reads that were not compared since their keys are not in the sample."""
 
     def __repr__(self) -> str:
         return f"<ShadowFilter share={self._limit / _ALL:g} rules={len(self._decisions)}>"
+
+    def take_share(self, share: float) -> None:
+        """Compare reads of another share of the keys from now on, 0 to 1; what rules say stays so."""
+        self._limit = round(share * _ALL)
+        for decision in self._decisions:
+            decision.limit = self._limit_of(decision.rule)
+        self.is_trivial = self._limit >= _ALL and not self._decisions
 
     def admits(self, plan: Plan, args: tuple[bytes, ...]) -> bool:
         """Return whether a read is compared, and count who decided it.
@@ -110,7 +118,7 @@ class ShadowFilter:
 
     def reads_by_rule(self) -> Mapping[str, int]:
         """Return how many reads each rule has decided on, by its text, in their order."""
-        return {decision.text: decision.reads for decision in self._decisions}
+        return {decision.rule.text: decision.reads for decision in self._decisions}
 
     def _limit_of(self, rule: ShadowRule) -> int:
         """Return below which hash a read that a rule fits is compared."""

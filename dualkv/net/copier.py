@@ -96,7 +96,8 @@ class Copier:
         self._metrics = writer.metrics
         self._repairs_always = self.is_repairing = config.repair == "auto"
         """Whether dirty keys are repaired now; copies that are effects are made in any case."""
-        self._rate = config.repair_rate
+        self.rate = config.repair_rate
+        """Keys that are repaired per second, at most; 0: no limit. May be changed at any time."""
         self._max_bytes = min(config.copy_bytes, config.secondary_queue_bytes // 2)
         self._max_batch = max(1, min(_BATCH_KEYS, self._max_bytes // _BYTES_PER_KEY))
         self._max_queued = max(_BATCH_KEYS, writer.metrics.queues[Queue.COPY].capacity // 2)
@@ -120,8 +121,8 @@ class Copier:
 
     @property
     def _reaches_both(self) -> bool:
-        """Whether both stores answer, as far as anybody knows."""
-        return self._writer.lane.state is LaneState.UP and self._stream.gate.answers
+        """Whether both stores answer, as far as anybody knows, and may be asked."""
+        return self._writer.lane.state is LaneState.UP and self._stream.gate.takes_copies
 
     @property
     def is_at_work(self) -> bool:
@@ -138,7 +139,7 @@ class Copier:
 
     def _on_dirty(self) -> None:
         """There is something to do; while there is much of it anyway, that is no news."""
-        if self._is_idle or (self._dirty.has_urgent and self._stream.gate.answers):
+        if self._is_idle or (self._dirty.has_urgent and self._stream.gate.takes_copies):
             self._wakeup.set()
 
     # --- dirty keys
@@ -193,10 +194,10 @@ class Copier:
         )
 
     def _take_tokens(self, now: float) -> int:
-        if not self._rate:
+        if not self.rate:
             return self._max_batch
-        burst = max(1.0, self._rate * _BURST_SECONDS)
-        self._tokens = min(burst, self._tokens + (now - self._tokens_at) * self._rate)
+        burst = max(1.0, self.rate * _BURST_SECONDS)
+        self._tokens = min(burst, self._tokens + (now - self._tokens_at) * self.rate)
         self._tokens_at = now
         count = min(self._max_batch, int(self._tokens))
         self._tokens -= count
@@ -258,8 +259,8 @@ class Copier:
         """
         while not self._can_copy():  # noqa: ASYNC110 - many things together, none of which is an event
             await trio.sleep(_TURN_SECONDS)
-        if self._rate:
-            await trio.sleep(len(keys) / self._rate)
+        if self.rate:
+            await trio.sleep(len(keys) / self.rate)
         jobs = [
             self._job(key, 0, is_dirty=key in self._dirty)
             for key in keys

@@ -110,7 +110,8 @@ class Resync:
                 _log.warning("resync required", extra={"why": self._told, "automatic": self._is_automatic})
             if self._wanted is None and self._is_automatic:
                 self._wanted = dirty.needs_resync
-            if self._wanted is None or self._writer.lane.state is not LaneState.UP:
+            is_possible = self._writer.lane.state is LaneState.UP and not self._stream.gate.is_paused
+            if self._wanted is None or not is_possible:
                 await trio.sleep(_RETRY_SECONDS)
                 continue
             why, self._wanted = self._wanted, None
@@ -277,6 +278,8 @@ class Resync:
         progress.db = db
         cursor = b"0"
         while True:
+            while self._stream.gate.is_paused:  # noqa: ASYNC110 - it tells nobody
+                await trio.sleep(_RETRY_SECONDS)
             (reply,) = await self._call(connection, command("SCAN", cursor, "COUNT", _SCAN_COUNT))
             if _is_refusal(reply):
                 _log.error("the secondary's keys cannot be listed", extra={"why": _text(reply)})

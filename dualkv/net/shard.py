@@ -41,6 +41,8 @@ _IDLE_SECONDS: Final = 0.1
 _LINGER_SECONDS: Final = 0.003
 """After the first item, wait so long for more: a batch costs 100 µs, however small it is."""
 _IDLE_CHECK_SECONDS: Final = 1.0
+_GRACE_SECONDS: Final = 1.0
+"""So long what is in flight may take when somebody pauses the stream; then its outcome is unknown."""
 
 _INTRODUCTION: Final = tuple(map(pack, INTRODUCTION))
 
@@ -77,6 +79,8 @@ class Shard:
         self._last_exchange = 0.0
         self._backoff = Backoff()
         self._has_failed = False  # since the last batch that was answered
+        self._sending: trio.CancelScope | None = None
+        """What is in flight; its deadline is that of the batch."""
         self.in_flight_since: float | None = None
         """When the first item was offered that was sent and has not been answered."""
 
@@ -92,6 +96,31 @@ class Shard:
         self._is_stuck = False
         if self._sleeper is not None:
             self._sleeper.set()
+
+    def pause(self) -> None:
+        """Leave all that waits to copies of its keys: nothing is sent while the stream is paused."""
+        self._receive_all()
+        waiting, self._waiting, self._unknown = self._waiting, deque(), None
+        for entry in waiting:
+            if isinstance(entry, Rendezvous) and entry.is_taken:
+                self._waiting.append(entry)  # another shard is sending it: what follows comes behind it
+            else:
+                self._forsake(entry)
+        if self._sending is not None:
+            self._sending.deadline = min(self._sending.deadline, trio.current_time() + _GRACE_SECONDS)
+        self.wake()
+
+    def _forsake(self, entry: Entry) -> None:
+        """Leave what waits to copies; a rendezvous once."""
+        if isinstance(entry, Rendezvous) and entry.is_over:
+            return
+        item = item_of(entry)
+        if item.expected is not None or item.queue is Queue.COPY:
+            self._stream.drop(item, DropReason.SUSPENDED)
+        else:
+            self._stream.defer(item)
+        if isinstance(entry, Rendezvous):
+            self._stream.met(entry)
 
     def coalesce(self) -> None:
         """Leave the writes that wait to copies of their keys, as soon as the task gets to it."""
@@ -149,12 +178,16 @@ class Shard:
         """Connect, or wait for entries, or send some of them."""
         if self._must_coalesce:
             self._coalesce()
+        if self._must_rest():
+            return await self._rest()
         if self._connection is None:
             if self._has_failed:
                 await self._pause()
             if not await self._try_connect():
                 return self._drop_expired()
         await self._wait_for_entries()
+        if self._must_rest():
+            return None
         if self._stream.stores.objection:
             return self._refuse()
         assert self._connection is not None
@@ -170,6 +203,19 @@ class Shard:
                 return None
         await self._send_next()
         return None
+
+    def _must_rest(self) -> bool:
+        """Whether somebody wants nothing to be sent."""
+        return self._stream.gate.is_paused
+
+    async def _rest(self) -> None:
+        """Wait while somebody wants nothing to be sent."""
+        self._receive_all()
+        self._waiting = deque(
+            entry for entry in self._waiting if not (isinstance(entry, Rendezvous) and entry.is_over)
+        )
+        self._is_stuck = bool(self._waiting)  # on what another shard has sent before
+        await self._wait_for_entries()
 
     async def _send_next(self) -> None:
         """Send the next batch, if there is one."""
@@ -392,7 +438,7 @@ class Shard:
         reason = "shutdown"
         has_slot = False
         try:
-            with trio.move_on_after(left):
+            with trio.move_on_after(left) as self._sending:
                 if has_scripts:
                     await stream.script_slots.acquire()
                     has_slot = True
@@ -402,15 +448,16 @@ class Shard:
             reason = "connection_lost"
             _log.warning("lost a batch", extra={"items": len(batch), "why": str(error)})
         finally:
-            self.in_flight_since = None
+            self.in_flight_since = self._sending = None
             while self._taken:
                 stream.met(self._taken.pop())
             if has_slot:
                 stream.script_slots.release()
             if frames is None:
                 exchange.gave_up()
-                self._has_failed = True
-                stream.gate.failed()
+                if not stream.gate.is_paused:  # else it was given no time
+                    self._has_failed = True
+                    stream.gate.failed()
                 self._disconnect(lost=True)
                 stream.settle_without_answer(batch, by_queue, reason)
             else:

@@ -190,7 +190,7 @@ class SecondaryStream:
     def _passes_gate(self, item: StreamItem) -> bool:
         """Whether an item enters though writes do not flow; of the others the keys are remembered."""
         if item.queue is Queue.COPY:
-            return True
+            return not self.gate.is_paused or self._refuse_copy(item)
         if item.queue is Queue.SHADOW:
             self._refuse(item, DropReason.SUSPENDED)
             return False
@@ -205,6 +205,12 @@ class SecondaryStream:
         self._mark(item, self._why_remembered())
         return False
 
+    def _refuse_copy(self, item: StreamItem) -> bool:
+        """Take note that a copy does not enter, though it has been made: its keys are dirty again."""
+        self._refuse(item, DropReason.SUSPENDED)
+        self._mark(item, DirtyReason.PAUSED)
+        return False
+
     def remember(self, db: int, keys: list[bytes]) -> None:
         """Take note of plain writes, one for each of *keys*, while writes do not flow."""
         reason = self._why_remembered()
@@ -213,8 +219,9 @@ class SecondaryStream:
             self.announce_dirty()
 
     def _why_remembered(self) -> DirtyReason:
-        is_overloaded = self.gate.state is GateState.OVERLOADED
-        return DirtyReason.OVERLOAD if is_overloaded else DirtyReason.UNREACHABLE
+        if self.gate.is_paused:
+            return DirtyReason.PAUSED
+        return DirtyReason.OVERLOAD if self.gate.answers else DirtyReason.UNREACHABLE
 
     def _is_deferred(self, item: StreamItem) -> bool:
         """Whether an item does not enter, since a key of it is dirty."""
@@ -313,6 +320,8 @@ class SecondaryStream:
         """Admit what was offered in this step, and hand it over."""
         self._commit_is_due = False
         offered, self._offered = self._offered, []
+        if not offered:
+            return
         if not self._admit(offered):
             offered = [item for item in offered if self._admit_or_refuse(item)]
             if not offered:
@@ -444,7 +453,7 @@ class SecondaryStream:
     def defer(self, item: StreamItem) -> None:
         """Leave an item that was waiting to the copies of its keys."""
         self._leave_queue(item)
-        self._mark(item, DirtyReason.OVERLOAD)
+        self._mark(item, self._why_remembered())
 
     def came_late(self, item: StreamItem) -> None:
         """Take note that an item was applied behind some that followed it: its keys are not exact."""
@@ -600,6 +609,28 @@ class SecondaryStream:
             self.wake_copier()
         if not self.gate.is_open:
             self.measure()
+
+    # --- leaving the secondary alone
+
+    def pause(self) -> None:
+        """Send nothing more until `resume`; keys of writes are remembered meanwhile.
+
+        What waits is left to copies of its keys; what names none makes a resync necessary. What is in flight
+        has a second to be answered.
+        """
+        if self._offered:
+            self._commit()
+        self.gate.pause(True)
+        for shard in self._shards:
+            shard.pause()
+
+    def resume(self) -> None:
+        """Let writes flow again; what was remembered is copied, as the settings say."""
+        self.gate.pause(False)
+        self.measure()
+        for shard in self._shards:
+            shard.wake()
+        self.wake_copier()
 
     # --- looking at it
 

@@ -19,7 +19,6 @@ from typing import Final
 
 import trio
 
-from dualkv.core.gate import GateState
 from dualkv.core.mode_change import ModeStep
 from dualkv.errors import BackendUnavailable, ConnectionLost, LoginRefused, ModeChangeRefused
 from dualkv.net.lane import LaneState
@@ -189,8 +188,6 @@ class Takeover:
             after.notes.turn(after.primary.name)
         if step.swaps or not step.has_mirrored:
             after.findings.begin_coverage_anew()
-        if after.stream is not None and self._before.stream is not None:
-            after.stream.gate.pause(self._before.stream.gate.state is GateState.PAUSED)
         after.begin()
 
     async def _prepare_subscriptions(self) -> bool:

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+import attrs
 import trio
 
 from dualkv.commands.classify import CommandCategory, classify_command
@@ -221,6 +222,24 @@ class DualWriter:
         metrics.not_holdable, metrics.journal = self.translator.not_holdable, self.notes.figures
         self.findings.pending_confirmations = lambda: len(self.shadow_judge.confirming)
         self._begun.set()
+
+    def change_settings(self, config: ProxyConfig) -> None:
+        """Use other settings from now on: those that can be changed while it runs, of all others nothing."""
+        self.config = attrs.evolve(
+            self.config,
+            shadow_sample=config.shadow_sample,
+            repair_rate=config.repair_rate,
+            log_level=config.log_level,
+        )
+        self.shadow_filter.take_share(config.shadow_sample)
+        if self.copier is not None:
+            self.copier.rate = config.repair_rate
+
+    def adopt(self, before: DualWriter) -> None:
+        """Keep to what somebody has changed while another one served."""
+        self.change_settings(before.config)
+        if self.stream is not None and before.stream is not None and before.stream.gate.is_paused:
+            self.stream.pause()
 
     def report_failure(self, error: Exception) -> None:
         """Report a bug of ours in a task that goes on."""

@@ -11,7 +11,10 @@ from typing import Any, Final
 
 import attrs
 
-__all__ = ["JsonFormatter", "RateLimit", "configure_logging"]
+__all__ = ["AUDIT_LOGGER", "JsonFormatter", "RateLimit", "configure_logging"]
+
+AUDIT_LOGGER: Final = "dualkv.control"
+"""Who changed what: that is told at any level."""
 
 _STANDARD_FIELDS: Final = frozenset(
     vars(logging.LogRecord("", 0, "", 0, "", (), None))
@@ -45,6 +48,7 @@ def configure_logging(level: str) -> None:
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("dualkv").setLevel(level.upper())
+    logging.getLogger(AUDIT_LOGGER).setLevel(logging.INFO)
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # `observe.sentry` says it itself, once
 
 

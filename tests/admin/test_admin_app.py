@@ -9,10 +9,9 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from dualkv.admin.admin_app import operations_of
 from dualkv.admin.operations import Operation
-from dualkv.admin.sampler import Sampler
 from dualkv.config import ProxyConfig
 from dualkv.config.admin import admin_tokens
-from dualkv.net.writer import DualWriter
+from dualkv.serve import ProxyServer
 from tests.support.asking import ask
 from tests.support.proxy import running_proxy
 
@@ -21,8 +20,8 @@ TOKEN = "0123456789abcdef"
 
 def operations() -> tuple[Operation, ...]:
     """Return all that can be asked for."""
-    writer = DualWriter(ProxyConfig())
-    return operations_of(lambda: writer, Sampler(lambda: writer, lambda: False, lambda: 0.0), has_tokens=True)
+    server = ProxyServer(ProxyConfig())
+    return operations_of(server.control, server.sampler, has_tokens=True)
 
 
 async def document() -> Any:
