@@ -121,7 +121,7 @@ def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
             parameters.append(
                 _option(setting.name + "_file", str, [setting.flag + "-file"], "A file to read it from.")
             )
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined] # typer reads it
     run.__name__ = command.__name__
     run.__doc__ = command.__doc__
     return run

@@ -191,7 +191,8 @@ class DoubtfulKeys:
             self.dirty.functions = True
         if not is_about_data(item):
             return
-        self._note_flush(item)
+        for plan, _ in item.commands:
+            self._note_missed(plan.spec.name)
         keys = self.keys_now(item)
         if keys is not None and item.queue is Queue.COPY:
             has_failed = reason is not DirtyReason.DROPPED  # else it was never tried: there was no room
@@ -225,7 +226,7 @@ class DoubtfulKeys:
                 is_news = self.dirty.functions = True
             if reason is None or name in NOT_DATA:
                 continue
-            self.dirty.has_missed_flush |= name in _FLUSHES
+            self._note_missed(name)
             is_explained = keys is not None and not item.copied.isdisjoint(keys)
             if reason is DirtyReason.REPLY_DIFFERED and is_explained:
                 continue
@@ -245,8 +246,9 @@ class DoubtfulKeys:
                 self.dirty.require_resync(f"a script that may write keys it does not name: {reason.value}")
         return is_news
 
-    def _note_flush(self, item: StreamItem) -> None:
-        self.dirty.has_missed_flush |= any(plan.spec.name in _FLUSHES for plan, _ in item.commands)
+    def _note_missed(self, name: str) -> None:
+        """Take note that a command did not do on the secondary what it did on the primary."""
+        self.dirty.has_missed_flush |= name in _FLUSHES
 
     def _is_well_named(self, item: StreamItem) -> bool:
         """Whether the keys that an item names are all that it touches."""

@@ -16,7 +16,7 @@ import logging
 import re
 from collections.abc import Callable
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import attrs
 
@@ -199,7 +199,7 @@ class SentryReporter:
         if self._client is None or not self.should_report(fingerprint):
             return
         try:
-            self._client.capture_event({**event(), "fingerprint": list(fingerprint)})  # type: ignore[typeddict-item]
+            self._client.capture_event(cast("Event", {**event(), "fingerprint": list(fingerprint)}))
         except Exception:  # noqa: BLE001 - reporting trouble must not become trouble
             _log.exception("could not report to Sentry")
 
@@ -228,7 +228,7 @@ def _exception_event(
 
 def _without_the_rest(event: Event, _: Hint) -> Event:
     """Leave out of *event* what is none of Sentry's business."""
-    fields: dict[str, Any] = event  # type: ignore[assignment]
+    fields = cast("dict[str, Any]", event)
     for name in fields.keys() - _KEPT:
         del fields[name]
     for name in fields.get("contexts", {}).keys() - _OUR_CONTEXTS:

@@ -42,7 +42,7 @@ UNBLOCKED: Final = b"-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n"
 EXECABORT: Final = b"-EXECABORT Transaction discarded because of previous errors.\r\n"
 
 
-pack: Callable[[tuple[bytes | str | int, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
+pack: Callable[[tuple[bytes | str | int, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment] # its stub
 """Return a request as bytes; hiredis's stub knows tuples of one element only."""
 
 

@@ -203,6 +203,8 @@ async def test_reads_do_not_slow_the_writes_of_a_secondary_that_cannot_answer_th
         running_proxy(pair.primary.address, f"127.0.0.1:{turnstile.port}") as proxy,
     ):
         waits: list[float] = []
+        stream = proxy.server.writer.stream
+        assert stream is not None
 
         async def read(number: int) -> None:
             async with connect(proxy.port) as client:
@@ -214,7 +216,7 @@ async def test_reads_do_not_slow_the_writes_of_a_secondary_that_cannot_answer_th
             async with connect(proxy.port) as client:
                 for number in range(350):
                     await client.call("SET", "w", number)
-                    waits.append(proxy.server.writer.stream.oldest_age_seconds())  # type: ignore[union-attr]
+                    waits.append(stream.oldest_age_seconds())
                     await trio.sleep(0.02)
 
         async with trio.open_nursery() as nursery:

@@ -18,6 +18,7 @@ from dualkv.core.dirty import DirtyReason
 from dualkv.core.leadership import Refresh
 from dualkv.core.ledger import Queue
 from dualkv.net.lane import LaneState
+from dualkv.net.leader_aware import LeaderAwareBackend
 from dualkv.resp import encode
 from dualkv.servers import EmbeddedServer, free_port
 from tests.fakes.elastickv import Cluster
@@ -298,7 +299,9 @@ async def test_the_primary_is_followed_as_sentinels_name_it(
             await wait_until(lambda: _knows_replica(port))
 
             first.kill()
-            await wait_until(lambda: proxy.server.writer.primary.leader == second.address, 30)  # type: ignore[attr-defined]
+            primary = proxy.server.writer.primary
+            assert isinstance(primary, LeaderAwareBackend)
+            await wait_until(lambda: primary.leader == second.address, 30)
             await wait_until(lambda: lane.state is LaneState.UP)
             await wait_until(lambda: _is_primary(second))
             assert await client.call("INCR", "k") == b":2\r\n"

@@ -230,7 +230,9 @@ async def test_key_that_is_created_meanwhile_does_not_meet_what_was_left_of_an_o
         await client.pipeline([("SET", f"other{number}", number) for number in range(20_000)])
         await proxy.wait_drained()
         await past_dualkv.pipeline([("HSET", f"k{number}", "stale", "v") for number in range(count)])
-        proxy.server.writer.resync.request("stale keys")  # type: ignore[union-attr]
+        resync = proxy.server.writer.resync
+        assert resync is not None
+        resync.request("stale keys")
         for start in range(0, count, 50):
             await client.pipeline([("HSET", f"k{number}", "f", "v") for number in range(start, start + 50)])
             await trio.sleep(0.005)
@@ -251,7 +253,9 @@ async def test_key_that_expires_before_it_is_copied_does_not_stay(pair: Pair) ->
         await client.pipeline([("SET", f"k{number}", number) for number in range(10_000)])
         await proxy.wait_drained()
         await on_primary.pipeline([("PEXPIRE", f"k{number}", 300) for number in range(3000)])
-        proxy.server.writer.resync.request("lost expiry")  # type: ignore[union-attr]
+        resync = proxy.server.writer.resync
+        assert resync is not None
+        resync.request("lost expiry")
         await proxy.wait_resynced(1)
 
     assert unequal(pair, (0,)) == []

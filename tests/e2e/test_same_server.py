@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -29,11 +30,11 @@ def _directory() -> Iterator[Path]:
         yield Path(name)
 
 
-async def is_refused(primary: str, secondary: str, **settings: object) -> str:
+async def is_refused(primary: str, secondary: str, **settings: Any) -> str:
     """Return why a proxy does not start; empty if it does."""
     why = ""
     try:
-        async with running_proxy(primary, secondary, **settings):  # type: ignore[arg-type]
+        async with running_proxy(primary, secondary, **settings):
             pass
     except* ConfigError as group:
         why = str(group.exceptions)

@@ -222,11 +222,14 @@ async def test_reload_reads_the_files_though_they_look_unchanged(pems: Pems) -> 
     async with tls_proxy(pems) as (_, proxy):
         async with tls_connect(proxy.port, pems.context()) as (_, stream):
             before = serial_of(stream)
-        seen = proxy.server._admission.tls._seen  # type: ignore[union-attr]
+        admission = proxy.server._admission
+        assert admission is not None
+        assert admission.tls is not None
+        seen = admission.tls._seen
         pems.issue()
         for path in (pems.cert, pems.key):
             os.utime(path, ns=(0, 0))
-        proxy.server._admission.tls._seen = seen  # type: ignore[union-attr]
+        admission.tls._seen = seen
         proxy.server.reload_tls()
         async with tls_connect(proxy.port, pems.context()) as (_, stream):
             assert serial_of(stream) != before

@@ -121,5 +121,6 @@ def test_a_report_is_remembered_under_the_id_that_the_log_names(
 
     (found,) = metrics.findings.ring
     (line,) = caplog.records
-    assert (line.id, line.command, line.kind, line.cause) == (found.id, "get", "data_mismatch", "unknown")  # type: ignore[attr-defined]
+    said = {name: vars(line)[name] for name in ("id", "command", "kind", "cause")}
+    assert said == {"id": found.id, "command": "get", "kind": "data_mismatch", "cause": "unknown"}
     assert "user:1" not in str(vars(line))

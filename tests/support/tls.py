@@ -83,7 +83,7 @@ async def tls_connect(
         stream = trio.SSLStream(plain, context, server_hostname="localhost", https_compatible=True)
         with trio.fail_after(PATIENCE_SECONDS):
             await stream.do_handshake()
-        yield Client(stream), stream  # type: ignore[arg-type]
+        yield Client(stream), stream  # type: ignore[arg-type] # does what a SocketStream does
 
 
 async def talk_in_vain(port: int, context: ssl.SSLContext) -> None:

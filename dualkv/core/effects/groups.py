@@ -77,8 +77,8 @@ def _pending(answer: bytes) -> list[_Pending]:
 def _claims(key: bytes, group: bytes, entries: Iterable[_Pending], at_ms: int) -> list[Command]:
     """Return the commands that say of entries what they are; those that are alike share one."""
     alike: dict[tuple[bytes, int, int], list[bytes]] = {}
-    for entry_id, *rest in entries:
-        alike.setdefault(tuple(rest), []).append(entry_id)  # type: ignore[arg-type]
+    for entry in entries:
+        alike.setdefault(entry[1:], []).append(entry[0])
     return [
         _claim(key, group, consumer, ids, at_ms - idle_ms, deliveries)
         for (consumer, idle_ms, deliveries), ids in alike.items()

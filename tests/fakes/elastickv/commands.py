@@ -21,6 +21,9 @@ __all__ = [
 Args = tuple[bytes, ...]
 
 
+Flag = Literal["readonly", "write", "admin"]
+
+
 @attrs.frozen
 class Command:
     """One command."""
@@ -28,7 +31,7 @@ class Command:
     name: str
     arity: int
     """With the command's name; negative: at least."""
-    flag: Literal["readonly", "write", "admin"]
+    flag: Flag
     """It tells one only."""
     first_key: int
     last_key: int
@@ -36,7 +39,7 @@ class Command:
     step: int
 
 
-_ONE_KEY: Final = {
+_ONE_KEY: Final[dict[Flag, str]] = {
     "readonly": """
         ttl 2, pttl 2, type 2, get 2, hget 3, hmget -3, hgetall 2, hlen 2, hexists 3, llen 2, lindex 3,
         lpos -3, lrange 4, scard 2, sismember 3, smembers 2, zcard 2, zcount 4, zscore 3, zrange -4,
@@ -50,7 +53,7 @@ _ONE_KEY: Final = {
         pfadd -3
     """,
 }
-_NO_KEY: Final = {
+_NO_KEY: Final[dict[Flag, str]] = {
     "readonly": "scan -2, keys 2, dbsize 1, xread -4",
     "write": "flushall 1, flushdb 1, flushlegacy 1, eval -3, evalsha -3",
     "admin": """
@@ -74,7 +77,7 @@ def _rows() -> list[Command]:
         for flag, text in groups.items():
             for entry in text.split(","):
                 name, arity = entry.split()
-                rows.append(Command(name, int(arity), flag, keys, keys, keys))  # type: ignore[arg-type]
+                rows.append(Command(name, int(arity), flag, keys, keys, keys))
     return sorted(rows, key=lambda row: row.name)
 
 
