@@ -1,7 +1,7 @@
 """From what the primary has executed to what enters the secondary stream, at one position of the log.
 
 For each command: its effects (`dualkv.core.effects`), guarded against the hazards of keys that expire
-(`dualkv.core.expiry`), said in the words that the other store has (`dualkv.core.dialect`). What cannot be
+(`dualkv.core.guarding`), said in the words that the other store has (`dualkv.core.dialect`). What cannot be
 said becomes a copy of the keys' state.
 
 Some effects depend on more than the reply. `Translator.ask` tells what to ask directly behind a command, in
@@ -23,6 +23,7 @@ from dualkv.core.effects.model import NOTHING, Command, Effects, Execution, Verb
 from dualkv.core.effects.transactions import Part, settled
 from dualkv.core.expiry import NEVER, ExpiryBook, Guard
 from dualkv.core.first_contact import FirstContacts
+from dualkv.core.guarding import SCRIPT_RUNS, forget_keys, guarded
 from dualkv.core.ledger import Queue
 from dualkv.core.mirror import StreamItem, commands_item, in_one_piece, keys_by_db
 from dualkv.core.one_database import confined
@@ -39,22 +40,10 @@ __all__ = ["NOT_ASKED", "Asked", "Translation", "Translator"]
 Args = tuple[bytes, ...]
 Key = tuple[int, bytes]
 
-_CREATES: Final = frozenset(name.encode() for name in CREATES)
 _CREATES_ONLY_WITH: Final = {"SET": b"KEEPTTL", "XGROUP CREATE": b"MKSTREAM"}
 """The option without which these create nothing whose expiry is another's."""
-_SCRIPT_RUNS: Final = frozenset({"EVAL", "EVALSHA", "FCALL"})
 _TRUSTING: Final = DERIVING | {"RENAME", "RENAMENX", "MOVE"}
 """They make one key out of another, which must be right over there."""
-_REMOVING: Final = frozenset({b"SET", b"MSET", b"DEL", b"UNLINK"})
-"""After them, whatever is in the key does not expire."""
-_CHANGING: Final = frozenset(
-    {
-        b"LPOP", b"RPOP", b"LREM", b"LSET", b"LTRIM", b"LINSERT", b"LPUSHX", b"RPUSHX", b"SREM", b"HDEL",
-        b"ZREM", b"ZREMRANGEBYSCORE", b"ZREMRANGEBYRANK", b"ZREMRANGEBYLEX",
-        b"XDEL", b"XTRIM", b"XACK", b"XCLAIM", b"XSETID",
-    }
-)  # fmt: skip
-"""They leave the expiry as it is, but may empty the key."""
 _MAX_KEYS_ASKED: Final = 16
 
 _NOT_RUN: Final = (
@@ -361,7 +350,7 @@ class Translator:
     def _script_effects(self, plan: Plan, args: Args, frame: bytes) -> Effects:
         """Replay when exact, copy when not; both if the script may write keys that it does not name."""
         name = plan.spec.name
-        if name not in _SCRIPT_RUNS:
+        if name not in SCRIPT_RUNS:
             if not is_error(frame):
                 self.scripts.learn(name, args)
             return Effects((Command(args),))
@@ -447,7 +436,6 @@ class Translator:
     ) -> Effects:
         """Accompany effects by the expiry of the keys that they may create."""
         book = self.expiry
-        behind: list[Command] = []
         if (
             effects.commands
             and plan.spec.name in _TRUSTING
@@ -458,30 +446,8 @@ class Translator:
             keys = keys_of(plan.spec, args) or ()
             if any(book.guard((db, key), told.get(key), now_ms)[0] is not Guard.NONE for key in keys):
                 return self._copied(plan, args, effects, db)
-        said = list(effects.commands)
-        for at, one in enumerate(said):
-            name = one.args[0].upper()
-            key = (db, one.args[1]) if len(one.args) > 1 else (db, b"")
-            created = _created(name, one.args)
-            if created is not None:
-                guard, expires_at_ms = book.guard((db, created), told.get(created), now_ms)
-                if guard is Guard.COPY:
-                    return self._copied(plan, args, effects, db)
-                if name == b"SET" and self._names_expiry:
-                    said[at] = _with_expiry(one, expires_at_ms)
-                elif guard is Guard.EXPIRE_AT:
-                    behind.append(Command((b"PEXPIREAT", created, b"%d" % expires_at_ms)))
-            elif (named_ms := _named_expiry_ms(name, one.args)) is not None:
-                book.learn(key, named_ms, now_ms)
-            elif name == b"PERSIST":
-                if one.reply is None and not book.outlives_lag(key, now_ms):
-                    return self._copied(plan, args, effects, db)  # it may have expired over there
-                book.learn(key, NEVER, now_ms)
-            elif book or told:
-                self._follow(name, one.args, db, told, now_ms)
-        for copied_db, copied in effects.copies:
-            book.forget((db if copied_db is None else copied_db, copied))
-        return Effects((*said, *behind), effects.copies) if behind or self._names_expiry else effects
+        found = guarded(effects, book, self.scripts, db, told, now_ms, names_expiry=self._names_expiry)
+        return self._copied(plan, args, effects, db) if found is None else found
 
     def _copied(self, plan: Plan, args: Args, effects: Effects, db: int) -> Effects:
         """Have all keys of a command copied instead of its effects."""
@@ -493,56 +459,7 @@ class Translator:
 
     def forget(self, plan: Plan, args: Args, db: int) -> None:
         """Take note that what is known of a command's keys may be out of date."""
-        keys = keys_of(plan.spec, args)
-        if keys is None:
-            self.expiry.clear()
-        else:
-            for key in keys:
-                self.expiry.forget((db, key))
-
-    def _follow(self, name: bytes, args: Args, db: int, told: dict[bytes, int | None], now_ms: int) -> None:
-        """Take note of what a command that neither creates a key nor sets its expiry does to that."""
-        plan, book = plan_of(args), self.expiry
-        if name == b"RENAME":
-            book.renamed((db, args[1]), (db, args[2]))
-            expires_at_ms = told.get(args[2])
-            if expires_at_ms is not None and expires_at_ms >= 0:
-                book.learn((db, args[2]), expires_at_ms, now_ms)
-            return None
-        is_plain_script = plan.spec.name in _SCRIPT_RUNS and not self._may_set_expiry(plan, args)
-        if name in _REMOVING:
-            take_note = book.written_anew
-        elif name in _CHANGING or is_plain_script:
-            take_note = book.changed
-        else:
-            return self.forget(plan, args, db)
-        for key in keys_of(plan.spec, args) or ():
-            take_note((db, key))
-        return None
-
-    def _may_set_expiry(self, plan: Plan, args: Args) -> bool:
-        facts = self.scripts.facts(plan.spec.name, args)
-        return facts.may_set_expiry or not facts.names_its_keys
-
-
-def _named_expiry_ms(name: bytes, args: Args) -> int | None:
-    """Return when a key expires if an effect says it."""
-    if name == b"PEXPIREAT":
-        return int(args[2])
-    return int(args[4]) if name == b"SET" and len(args) == 5 and args[3] == b"PXAT" else None
-
-
-def _with_expiry(command: Command, expires_at_ms: int) -> Command:
-    """Return a ``SET`` that keeps the expiry by naming it."""
-    until = () if expires_at_ms == NEVER else (b"PXAT", b"%d" % expires_at_ms)
-    return command._replace(args=(*command.args[:3], *until))
-
-
-def _created(name: bytes, args: Args) -> bytes | None:
-    """Return the key that a command creates, or writes into, without setting its expiry."""
-    if name == b"XGROUP":
-        return args[2] if b"MKSTREAM" in map(bytes.upper, args[4:]) else None
-    return args[1] if name in _CREATES and (name != b"SET" or b"KEEPTTL" in args[3:]) else None
+        forget_keys(self.expiry, plan, args, db)
 
 
 def _has_one_key(spec: CommandSpec) -> bool:
