@@ -18,6 +18,7 @@ __all__ = ["Address", "BackendOptions", "backend", "backend_address", "shown_add
 Address = tuple[str, int]
 """Host and port of one node."""
 
+_SCHEMES: Final = ("redis", "rediss", "unix", "sentinel", "sentinels")
 _REDIS_PORT: Final = 6379
 _SENTINEL_PORT: Final = 26379
 
@@ -54,6 +55,8 @@ class BackendOptions:
     """The name by which Sentinels know the store: the seeds are Sentinels, not nodes of it."""
     sentinel_username: str | None = None
     sentinel_password: str | None = attrs.field(default=None, repr=False)
+    sentinel_tls: bool = False
+    """Speak TLS to the Sentinels as well; a certificate of theirs must have the name in the address."""
 
     @property
     def address(self) -> str:
@@ -62,7 +65,7 @@ class BackendOptions:
             return f"unix://{self.unix_path}"
         nodes = ",".join(map(shown_address, self.seeds or [(self.host, self.port)]))
         if self.sentinel is not None:
-            return f"sentinel://{nodes}/{self.sentinel}"
+            return f"{'sentinels' if self.tls else 'sentinel'}://{nodes}/{self.sentinel}"
         return f"{'rediss://' if self.tls else ''}{nodes}"
 
     def at(self, node: Address) -> BackendOptions:
@@ -72,8 +75,9 @@ class BackendOptions:
     def at_sentinel(self, node: Address) -> BackendOptions:
         """Return how to reach one of its Sentinels."""
         return attrs.evolve(
-            self.at(node), username=self.sentinel_username, password=self.sentinel_password, db=0, tls=False
-        )
+            self.at(node), username=self.sentinel_username, password=self.sentinel_password, db=0,
+            tls=self.sentinel_tls, tls_files=attrs.evolve(self.tls_files, server_name=""),
+        )  # fmt: skip
 
 
 def shown_address(node: Address) -> str:
@@ -87,8 +91,8 @@ def backend_address(text: str) -> dict[str, Any]:
     if "://" not in text:
         return _where([_node(part, None) for part in text.split(",")])
     url = urlsplit(text)
-    if url.scheme not in ("redis", "rediss", "unix", "sentinel"):
-        raise ConfigError(f"{url.scheme}:// is not a scheme (redis, rediss, unix, sentinel)")
+    if url.scheme not in _SCHEMES:
+        raise ConfigError(f"{url.scheme}:// is not a scheme ({', '.join(_SCHEMES)})")
     if text.count("://") > 1:
         raise ConfigError("several nodes are one URL: redis://user:password@host:port,host:port")
     found: dict[str, Any] = {}
@@ -99,7 +103,7 @@ def backend_address(text: str) -> dict[str, Any]:
     if url.scheme == "unix":
         found["unix_path"] = url.path
         db = dict(pair.split("=", 1) for pair in url.query.split("&") if "=" in pair).get("db", "")
-    elif url.scheme == "sentinel":
+    elif url.scheme in ("sentinel", "sentinels"):
         found |= _sentinels(url)
         db = found.pop("db", "")
     else:
@@ -133,13 +137,14 @@ def _nodes(url: SplitResult, default_port: int) -> list[Address]:
         raise ConfigError("the port is not a number up to 65535") from None
 
 
-_OF_SENTINEL: Final = ("db", "sentinel_username", "sentinel_password")
+_OF_SENTINEL: Final = ("db", "sentinel_username", "sentinel_password", "sentinel_tls")
 
 
 def _sentinels(url: SplitResult) -> dict[str, Any]:
     """Return what ``sentinel://user:password@host:port,host:port/name?db=1`` gives; ``db`` still as text.
 
-    User and password are the store's, as in other URLs; those of the Sentinels are in the query.
+    User and password are the store's, as in other URLs; those of the Sentinels are in the query. ``sentinels://``
+    speaks TLS to both, unless ``sentinel_tls`` says otherwise of the Sentinels.
     """
     name = unquote(url.path.strip("/"))
     if not name:
@@ -148,7 +153,10 @@ def _sentinels(url: SplitResult) -> dict[str, Any]:
     found: dict[str, Any] = dict(parse_qsl(url.query, keep_blank_values=True))
     for key in found:
         if key not in _OF_SENTINEL:
-            raise ConfigError(f"{key!r} is not an option of sentinel:// ({', '.join(_OF_SENTINEL)})")
+            raise ConfigError(f"{key!r} is no option of sentinel:// ({', '.join(_OF_SENTINEL)})")
+    has_tls = url.scheme == "sentinels"
+    found["tls"] = has_tls
+    found["sentinel_tls"] = values.boolean(found["sentinel_tls"]) if "sentinel_tls" in found else has_tls
     return {**_where(nodes), "seeds": tuple(dict.fromkeys(nodes)), "sentinel": name, **found}
 
 

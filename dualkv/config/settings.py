@@ -108,17 +108,17 @@ class ProxyConfig:
     primary: str = _setting(
         "localhost:6379",
         backend,
-        "The store of the redis-* modes: host:port, redis://, rediss://, unix://, sentinel://; several nodes "
-        "(host:port,host:port): the one that leads is found.",
+        "The store of the redis-* modes: host:port, redis://, rediss://, unix://, sentinel://, sentinels://; "
+        "several nodes (host:port,host:port): the one that leads is found.",
     )
     primary_db: int = _setting("0", values.count, "Its database number.")
     primary_password: str = _setting("", str, "Its password (better: the _FILE form).", secret=True)
     primary_name: str = _setting("redis", values.label, "Its name in metrics and logs.")
     primary_pool_size: int = _setting("128", values.positive_count, "Most connections to it, of all kinds.")
     primary_tls_ca: str = _setting(
-        "", str, "rediss://: a PEM file of the authorities to believe, no others; empty: the system's."
+        "", str, "With TLS: a PEM file of the authorities to believe, no others; empty: the system's."
     )
-    primary_tls_cert: str = _setting("", str, "rediss://: a PEM file with the certificate to show (mTLS).")
+    primary_tls_cert: str = _setting("", str, "With TLS: a PEM file with the certificate to show (mTLS).")
     primary_tls_key: str = _setting("", str, "Its key, if that is in another file.")
     primary_tls_key_password: str = _setting("", str, "What the key is encrypted with.", secret=True)
     primary_tls_server_name: str = _setting(
@@ -138,9 +138,9 @@ class ProxyConfig:
         aliases=("elastickv_pool_size",),
     )
     secondary_tls_ca: str = _setting(
-        "", str, "rediss://: a PEM file of the authorities to believe, no others; empty: the system's."
+        "", str, "With TLS: a PEM file of the authorities to believe, no others; empty: the system's."
     )
-    secondary_tls_cert: str = _setting("", str, "rediss://: a PEM file with the certificate to show (mTLS).")
+    secondary_tls_cert: str = _setting("", str, "With TLS: a PEM file with the certificate to show (mTLS).")
     secondary_tls_key: str = _setting("", str, "Its key, if that is in another file.")
     secondary_tls_key_password: str = _setting("", str, "What the key is encrypted with.", secret=True)
     secondary_tls_server_name: str = _setting(

@@ -91,14 +91,17 @@ def check_tls(config: Any) -> None:
         raise ConfigError("metrics_tls: 'mutual' needs tls_client_ca")
     for which in ("primary", "secondary"):
         prefix = f"{which}_tls"
-        has_tls = getattr(config, which).startswith("rediss://")
+        options = config.backend_options(which)
+        has_tls = options.tls or options.sentinel_tls
         for name in _OF_BACKENDS:
             if getattr(config, f"{prefix}_{name}") and not has_tls:
-                raise ConfigError(f"{prefix}_{name}: has no effect: {which} is not rediss://")
+                raise ConfigError(f"{prefix}_{name}: has no effect: {which} does not speak TLS")
+        if getattr(config, f"{prefix}_server_name") and not options.tls:
+            raise ConfigError(f"{prefix}_server_name: has no effect: only the Sentinels of {which} speak TLS")
         if getattr(config, f"{prefix}_key") and not getattr(config, f"{prefix}_cert"):
             raise ConfigError(f"{prefix}_key: has no effect without {prefix}_cert")
         if not getattr(config, f"{prefix}_verify"):
             if not has_tls:
-                raise ConfigError(f"{prefix}_verify: has no effect: {which} is not rediss://")
+                raise ConfigError(f"{prefix}_verify: has no effect: {which} does not speak TLS")
             if getattr(config, f"{prefix}_ca"):
                 raise ConfigError(f"{prefix}_ca: contradicts {prefix}_verify=false")

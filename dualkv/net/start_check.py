@@ -44,7 +44,7 @@ def check_tls_files(config: ProxyConfig) -> None:
         server_context(files)
     for which in ("primary", "secondary"):
         options = config.backend_options(which)
-        if options.tls:
+        if options.tls or options.sentinel_tls:
             client_context(options.tls_files)
             if not options.tls_files.is_verified:
                 what = f"{which}_tls_verify is off: anybody can pretend to be this store"

@@ -50,14 +50,38 @@ from dualkv.errors import ConfigError
         ),
         (
             "sentinel://s1/main",
-            {"host": "s1", "port": 26379, "seeds": (("s1", 26379),), "sentinel": "main"},
+            {
+                "host": "s1", "port": 26379, "seeds": (("s1", 26379),), "sentinel": "main",
+                "tls": False, "sentinel_tls": False,
+            },
+        ),
+        (
+            "sentinels://s1/main",
+            {
+                "host": "s1", "port": 26379, "seeds": (("s1", 26379),), "sentinel": "main",
+                "tls": True, "sentinel_tls": True,
+            },
+        ),
+        (
+            "sentinels://s1/main?sentinel_tls=false",
+            {
+                "host": "s1", "port": 26379, "seeds": (("s1", 26379),), "sentinel": "main",
+                "tls": True, "sentinel_tls": False,
+            },
+        ),
+        (
+            "sentinel://s1/main?sentinel_tls=true",
+            {
+                "host": "s1", "port": 26379, "seeds": (("s1", 26379),), "sentinel": "main",
+                "tls": False, "sentinel_tls": True,
+            },
         ),
         (
             "sentinel://user:p%3Aw@s1:1,s2/my%20main?db=2&sentinel_username=su&sentinel_password=s%26w",
             {
                 "host": "s1", "port": 1, "seeds": (("s1", 1), ("s2", 26379)), "sentinel": "my main",
                 "username": "user", "password": "p:w", "db": 2,
-                "sentinel_username": "su", "sentinel_password": "s&w",
+                "sentinel_username": "su", "sentinel_password": "s&w", "tls": False, "sentinel_tls": False,
             },
         ),
     ],
@@ -71,7 +95,7 @@ def test_an_address_says_where_the_backend_is(text: str, found: dict[str, Any]) 
     ("text", "complaint"),
     [
         ("store", "'store' is not an address such as :6479 or 127.0.0.1:6479"),
-        ("http://store", "http:// is not a scheme (redis, rediss, unix, sentinel)"),
+        ("http://store", "http:// is not a scheme (redis, rediss, unix, sentinel, sentinels)"),
         ("redis://store:port", "the port is not a number up to 65535"),
         ("redis://store:65536", "the port is not a number up to 65535"),
         ("redis://store/data", "'data' is not a whole number"),
@@ -90,7 +114,7 @@ def test_an_address_says_where_the_backend_is(text: str, found: dict[str, Any]) 
         ),
         (
             "sentinel://a/main?database=1",
-            "'database' is not an option of sentinel:// (db, sentinel_username, sentinel_password)",
+            "'database' is no option of sentinel:// (db, sentinel_username, sentinel_password, sentinel_tls)",
         ),
         ("sentinel://a/main?db=x", "'x' is not a whole number"),
     ],
@@ -114,6 +138,7 @@ def test_a_wrong_address_is_refused(text: str, complaint: str) -> None:
         ("a:1,[::1]:2", "a:1,[::1]:2"),
         ("rediss://:secret@a:1,b:2/3", "rediss://a:1,b:2"),
         ("sentinel://u:secret@a,b:2/main?sentinel_password=secret", "sentinel://a:26379,b:2/main"),
+        ("sentinels://u:secret@a,b:2/main?sentinel_password=secret", "sentinels://a:26379,b:2/main"),
     ],
 )
 def test_the_address_in_logs_has_no_secret(text: str, address: str) -> None:
@@ -203,6 +228,25 @@ def test_with_leader_aware_one_address_is_a_seed() -> None:
     assert config.backend_options("primary").seeds == ()
     assert config.backend_options("secondary").seeds == (("h", 7),)
     assert load_config({"secondary": "h:7"}).backend_options("secondary").seeds == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "store", "sentinel"),
+    [
+        ("sentinel://s/main", False, False),
+        ("sentinels://s/main", True, True),
+        ("sentinels://s/main?sentinel_tls=false", True, False),
+        ("sentinel://s/main?sentinel_tls=true", False, True),
+    ],
+)
+def test_store_and_sentinels_speak_tls_or_not(text: str, store: bool, sentinel: bool) -> None:
+    """The name that the store's certificate must have is not asked of a Sentinel's."""
+    settings = {"primary": text} | ({"primary_tls_server_name": "store"} if store else {})
+    options = load_config(settings).backend_options("primary")
+    node, watcher = options.at(("n", 1)), options.at_sentinel(("s", 26379))
+
+    assert (node.tls, watcher.tls) == (store, sentinel)
+    assert (node.tls_files.server_name, watcher.tls_files.server_name) == ("store" if store else "", "")
 
 
 def test_a_node_is_reached_as_the_store_and_a_sentinel_as_itself() -> None:

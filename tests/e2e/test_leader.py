@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import redis
 import trio
 
@@ -28,6 +29,7 @@ from tests.support.elastickv import elastickv, elastickv_store
 from tests.support.proxy import Proxy, running_proxy, wait_until
 from tests.support.servers import Pair
 from tests.support.stores import contents, open_store
+from tests.support.tls import Pems
 
 __all__ = ["elastickv", "elastickv_store"]
 
@@ -260,15 +262,31 @@ def _promote(server: EmbeddedServer) -> None:
 
 
 @contextmanager
-def running_sentinel(directory: Path, primary: EmbeddedServer) -> Iterator[int]:
-    """Run a Sentinel that watches *primary* as ``main``; return its port."""
+def running_sentinel(
+    directory: Path, primary: EmbeddedServer, pems: Pems | None = None, tls_port: int = 0
+) -> Iterator[int]:
+    """Run a Sentinel that watches *primary* as ``main``; return its port.
+
+    Args:
+        directory: Where it may write.
+        primary: Whom it watches.
+        pems: Certificates, if it is to speak TLS.
+        tls_port: Where it speaks TLS to the primary as well; 0: it does not.
+    """
     binary = shutil.which("redis-server") or shutil.which("valkey-server")
     assert binary is not None
     port = free_port()
     config = directory / "sentinel.conf"
+    listening = f"port {port}\n"
+    if pems is not None:
+        listening = (
+            f"port 0\ntls-port {port}\ntls-cert-file {pems.cert}\ntls-key-file {pems.key}\n"
+            f"tls-ca-cert-file {pems.ca}\ntls-auth-clients no\n"
+            f"tls-replication {'yes' if tls_port else 'no'}\n"
+        )
     config.write_text(
-        f"port {port}\ndir {directory}\nbind 127.0.0.1\n"
-        f"sentinel monitor main 127.0.0.1 {primary.port} 1\n"
+        f"{listening}dir {directory}\nbind 127.0.0.1\n"
+        f"sentinel monitor main 127.0.0.1 {tls_port or primary.port} 1\n"
         "sentinel down-after-milliseconds main 200\nsentinel failover-timeout main 2000\n"
     )
     with subprocess.Popen([binary, config, "--sentinel"], stdout=subprocess.DEVNULL) as process:
@@ -309,6 +327,55 @@ async def test_the_primary_is_followed_as_sentinels_name_it(
             await proxy.wait_repaired()
             assert contents(pair.secondary) == contents(second)
             assert proxy.metrics.backends["redis"].pool.moves == 1
+
+
+@pytest.mark.parametrize("has_store_tls", [True, False])
+async def test_sentinels_are_spoken_to_in_tls(pair: Pair, tmp_path: Path, has_store_tls: bool) -> None:
+    """They name the primary, which is reached with TLS as well, or without."""
+    pems, tls_port = Pems(tmp_path), free_port()
+    with (
+        tls_store(pems, tls_port) as primary,
+        running_sentinel(tmp_path, primary, pems, tls_port if has_store_tls else 0) as port,
+    ):
+        url = f"sentinels://localhost:{port}/main" if has_store_tls else (
+            f"sentinel://localhost:{port}/main?sentinel_tls=true"
+        )  # fmt: skip
+        async with (
+            running_proxy(url, pair.secondary.address, ProxyMode.DUAL_WRITE, primary_tls_ca=pems.ca) as proxy,
+            connect(proxy.port) as client,
+        ):
+            await wait_until(lambda: proxy.server.writer.lane.state is LaneState.UP)
+            assert await client.call("SET", "k", "v") == encode.OK
+            await proxy.wait_repaired()
+            assert proxy.server.writer.primary.leader == (  # type: ignore[attr-defined]
+                f"127.0.0.1:{tls_port if has_store_tls else primary.port}"
+            )
+            assert contents(pair.secondary) == contents(primary)
+
+
+async def test_a_sentinel_that_shows_another_name_is_not_believed(pair: Pair, tmp_path: Path) -> None:
+    """Whoever could pretend to be a Sentinel could send all clients elsewhere."""
+    pems, tls_port = Pems(tmp_path), free_port()
+    with tls_store(pems, tls_port) as primary:
+        pems.issue("somebody.else")
+        with running_sentinel(tmp_path, primary, pems) as port:
+            url = f"sentinel://localhost:{port}/main?sentinel_tls=true"
+            async with running_proxy(
+                url, pair.secondary.address, ProxyMode.DUAL_WRITE, primary_tls_ca=pems.ca
+            ) as proxy:
+                backend = proxy.server.writer.primary
+                await wait_until(lambda: "certificate" in (backend.last_error or ""))
+                assert proxy.server.writer.lane.state is not LaneState.UP
+
+
+def tls_store(pems: Pems, tls_port: int) -> EmbeddedServer:
+    """Return a store that speaks TLS on one port and not on another."""
+    binary = shutil.which("redis-server")
+    assert binary is not None
+    return EmbeddedServer(
+        Path(binary), "--tls-port", str(tls_port), "--tls-cert-file", pems.cert, "--tls-key-file", pems.key,
+        "--tls-ca-cert-file", pems.ca, "--tls-auth-clients", "no",
+    )  # fmt: skip
 
 
 def _knows_replica(port: int) -> bool:
