@@ -33,7 +33,7 @@ Inner parts know nothing of outer ones; ``tests/test_layers.py`` keeps it so:
 - `dualkv.demo`      ``dualkv demo``
 - `dualkv.torture`   ``dualkv torture``
 - `dualkv.help`      how each command's help ends
-- `dualkv.ask`       ``dualkv status``, ``divergences``, ``coverage``, ``readiness``
+- `dualkv.ask`       ``dualkv status``, ``ctl``, ``divergences``, ``coverage``, ``readiness``
 - `dualkv.preflight` ``dualkv preflight``
 - `dualkv.cli`       the command line
 """

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from dualkv.ask.control import ctl_app
 from dualkv.ask.reproduce import script_of
 from dualkv.ask.source import HttpSource, Wanted, address_of, open_source
 from dualkv.ask.status import TokenFile, show_status, token_in, watch_status
@@ -81,6 +82,7 @@ def register(app: typer.Typer) -> None:
             files=(("FILE", "of --token-file: TOKEN or NAME:TOKEN; the first line counts"),),
         )
     )(status)
+    app.add_typer(ctl_app, name="ctl")
     app.add_typer(divergences_app, name="divergences")
     app.command(
         epilog=ending(

@@ -12,11 +12,12 @@ import sqlite3
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, Protocol
+from types import MappingProxyType
+from typing import Any, Final, Literal, Protocol
 
 import attrs
 
@@ -103,15 +104,49 @@ class HttpSource:
             ConfigError: Nobody answers there, or somebody else does.
         """
         query = urllib.parse.urlencode({name: value for name, value in parameters.items() if value})
-        url = self.url.rstrip("/") + path + ("?" + query if query else "")
+        return self._ask("GET", path + ("?" + query if query else ""))
+
+    def change(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, object],
+        *,
+        user: str = "",
+        patience_seconds: float = _PATIENCE_SECONDS,
+    ) -> tuple[int, Any]:
+        """Ask for a change; return status and content of the answer.
+
+        Args:
+            method: As of `dualkv.admin.operations.Operation`.
+            path: The same.
+            body: What is wanted.
+            user: Who says that he wants it.
+            patience_seconds: How long to wait for the answer.
+
+        Raises:
+            ConfigError: Nobody answers there, or somebody else does.
+        """
+        headers = {"Content-Type": "application/json", **({"X-Dualkv-User": user} if user else {})}
+        return self._ask(method, path, json.dumps(body).encode(), headers, patience_seconds)
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        data: bytes | None = None,
+        headers: Mapping[str, str] = MappingProxyType({}),
+        patience_seconds: float = _PATIENCE_SECONDS,
+    ) -> tuple[int, Any]:
+        url = self.url.rstrip("/") + path
         if not _is_address(url):
             raise ConfigError(f"--url {self.url}: not an address such as http://127.0.0.1:9191")
-        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http or https, see above
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # it is near
+        said = {**headers, **({"Authorization": f"Bearer {self.token}"} if self.token else {})}
+        request = urllib.request.Request(url, data, said, method=method)  # noqa: S310 - http or https
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _StayHere)  # it is near
         try:
             try:
-                with opener.open(request, timeout=_PATIENCE_SECONDS) as answer:
+                with opener.open(request, timeout=patience_seconds) as answer:
                     return answer.status, json.loads(answer.read(_MAX_ANSWER_BYTES))
             except urllib.error.HTTPError as error:
                 with error:
@@ -235,17 +270,29 @@ class DatabaseSource:
             raise ConfigError(f"cannot read {self.path}: {error}") from None
 
 
-def address_of(config: ProxyConfig) -> str:
+class _StayHere(urllib.request.HTTPRedirectHandler):
+    """Goes nowhere else: a token is for who was named."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Return nothing: the answer is what it is."""
+
+
+def address_of(config: ProxyConfig, setting: Literal["metrics", "admin"] = "metrics") -> str:
     """Return the HTTP address of a dualkv that runs on this machine with these settings.
 
+    Args:
+        config: The settings.
+        setting: Which address.
+
     Raises:
-        ConfigError: It serves no HTTP.
+        ConfigError: It serves no HTTP there.
     """
-    if config.metrics is None:
-        raise ConfigError("metrics: is off: there is nobody to ask")
-    host, port = config.metrics
+    address: tuple[str, int] | None = getattr(config, setting)
+    if address is None:
+        raise ConfigError(f"{setting}: is off: there is nobody to ask")
+    host, port = address
     host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - not bound here
-    scheme = "http" if config.metrics_tls == "off" else "https"
+    scheme = "http" if getattr(config, f"{setting}_tls") == "off" else "https"
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
