@@ -9,7 +9,8 @@
 - `waiting`, `calls`: what waits on a lane for replies: to clients, and to tasks of dualkv's own
 - `notes`, `journal`: keys of writes that are on their way, in memory and on disk
 - `writer`: `DualWriter`, which joins lanes, the secondary stream and the comparing
-- `stream`: the secondary stream: bounded, ordered, sharded, accounted
+- `stream`: the secondary stream: bounded, ordered, sharded
+- `settling`: the books of what leaves it
 - `shard`, `exchange`: a part of its queue with a task, and what that says on its connection
 - `transactions`: batches as transactions, for a store where each write costs a commit
 - `shadow`: confirms differences by reading again

@@ -367,7 +367,7 @@ class Copier:
             self._stream.offer([item])
         self._writer.translator.not_holdable.update(copied.lost)
         for name in copied.lost:
-            self._stream.note_unheld(name, [job.key])
+            self._stream.settling.note_unheld(name, [job.key])
 
     def _fail(self, job: _Job, error: CopyFailed) -> None:
         job.is_over = True

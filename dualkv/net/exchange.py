@@ -215,7 +215,7 @@ class Exchange:
                     b"".join([*switches_back, wire]), len(switches_back) + 1
                 )
                 frames[position] = replies[-1]
-                self._stream.came_late(item)
+                self._stream.settling.came_late(item)
 
     def _switches_to(self, item: StreamItem) -> list[bytes]:
         """Return what has to be sent before *item*. The RESP version matters where the reply is compared."""

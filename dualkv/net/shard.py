@@ -116,9 +116,9 @@ class Shard:
             return
         item = item_of(entry)
         if item.expected is not None or item.queue is Queue.COPY:
-            self._stream.drop(item, DropReason.SUSPENDED)
+            self._stream.settling.drop(item, DropReason.SUSPENDED)
         else:
-            self._stream.defer(item)
+            self._stream.settling.defer(item)
         if isinstance(entry, Rendezvous):
             self._stream.met(entry)
 
@@ -135,9 +135,9 @@ class Shard:
             if isinstance(entry, Rendezvous) or entry.queue is Queue.COPY or entry.keys() is None:
                 kept.append(entry)
             elif entry.expected is not None:
-                self._stream.drop(entry, DropReason.SUSPENDED)
+                self._stream.settling.drop(entry, DropReason.SUSPENDED)
             else:
-                self._stream.defer(entry)
+                self._stream.settling.defer(entry)
         self._waiting = kept
         self._stream.measure()
 
@@ -355,16 +355,16 @@ class Shard:
             item = entry.item if isinstance(entry, Rendezvous) else entry
             is_taken = False
             if item.offered_at < young and self._is_expired(item, now):
-                stream.drop(item, DropReason.EXPIRED)
+                stream.settling.drop(item, DropReason.EXPIRED)
             elif item.expected is not None and stream.sheds(item, now):
-                stream.drop(item, DropReason.SHED)
+                stream.settling.drop(item, DropReason.SHED)
             elif (stream.dirty or stream.doubtful.mending) and stream.defers(item):
                 pass
             elif item.context is not usable and not exchange.is_known(item):
                 self._unknown = item
                 break
             elif item.context is not usable and (refusal := exchange.refusal(item)) is not None:
-                stream.drop(item, refusal)
+                stream.settling.drop(item, refusal)
             else:
                 usable = item.context
                 size += len(item.request.raw)
@@ -404,9 +404,9 @@ class Shard:
     def _drop(self, entry: Entry, reason: DropReason) -> None:
         """Drop what waits; a rendezvous once, for all its shards, unless one of them is sending it."""
         if isinstance(entry, StreamItem):
-            self._stream.drop(entry, reason)
+            self._stream.settling.drop(entry, reason)
         elif not (entry.is_taken or entry.is_over):
-            self._stream.drop(entry.item, reason)
+            self._stream.settling.drop(entry.item, reason)
             self._stream.met(entry)
 
     def _is_expired(self, item: StreamItem, now: float) -> bool:
@@ -428,7 +428,7 @@ class Shard:
         stream, exchange = self._stream, self._exchange
         assert exchange is not None
         started = stream.clock()
-        by_queue = stream.take(batch, started)
+        by_queue = stream.settling.take(batch, started)
         has_scripts = Queue.SCRIPT in by_queue
         patience = stream.timeouts_seconds[Queue.SCRIPT if has_scripts else Queue.WRITE]
         # Once sent, a batch gets some time even if it is old: giving it up costs the connection too.
@@ -459,14 +459,14 @@ class Shard:
                     self._has_failed = True
                     stream.gate.failed()
                 self._disconnect(lost=True)
-                stream.settle_without_answer(batch, by_queue, reason)
+                stream.settling.settle_without_answer(batch, by_queue, reason)
             else:
                 self._last_exchange = now = stream.clock()
                 if self._leads(frames):
                     self._has_failed = False
                     self._backoff.reset()
                     stream.gate.answered()
-                stream.settle(batch, by_queue, frames, now - started)
+                stream.settling.settle(batch, by_queue, frames, now - started)
 
     def _leads(self, frames: Sequence[bytes]) -> bool:
         """Return whether it was the leader that answered; if not, connect again, to who leads then."""

@@ -7,7 +7,8 @@ applied it.
 
 Bounded in items (by queue) and in bytes, and no client waits for it. What finds no room is counted and its
 keys are dirty (`dualkv.core.dirty`); so are those of all that fails, is lost, or is answered otherwise than
-expected. Writes to dirty keys are left to the copies of their states. All accounting is here.
+expected. Writes to dirty keys are left to the copies of their states. What leaves is accounted for in
+`dualkv.net.settling`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ import trio
 
 from dualkv.config import ProxyConfig
 from dualkv.core.confirming import Confirming
-from dualkv.core.coverage import covered_key
 from dualkv.core.dialect import LEARNING, Dialect
 from dualkv.core.dirty import DirtyKeys, DirtyReason, Key
 from dualkv.core.doubtful import DoubtfulKeys
@@ -33,11 +33,7 @@ from dualkv.core.identity import Forgotten, Identity, identify
 from dualkv.core.ledger import DropReason, Queue
 from dualkv.core.mirror import (
     StreamItem,
-    differs,
-    error_of,
-    may_publish,
     size_bytes,
-    write_error_reason,
 )
 from dualkv.core.pacing import Pacing
 from dualkv.core.recent import RecentKeys
@@ -45,9 +41,9 @@ from dualkv.core.rendezvous import Entry, Rendezvous
 from dualkv.core.same_server import Acquaintance
 from dualkv.core.translator import Translator
 from dualkv.net.backend import RedisBackend
+from dualkv.net.settling import Settling
 from dualkv.net.shard import Shard
-from dualkv.observe.logs import RateLimit
-from dualkv.observe.metrics import ProxyMetrics, bucket_of
+from dualkv.observe.metrics import ProxyMetrics
 
 __all__ = ["SecondaryStream"]
 
@@ -106,7 +102,6 @@ class SecondaryStream:
         translator.is_mirrored = self._is_home
         translator.home_db = next(iter(self._paired_dbs))
         translator.require_resync = dirty.require_resync
-        translator.on_unheld = self.note_unheld
         self.clock = clock
         self.timeouts_seconds = {
             Queue.WRITE: config.secondary_timeout_seconds,
@@ -128,8 +123,6 @@ class SecondaryStream:
         self.report_failure = report_failure
         self._metrics = metrics
         self._queues = metrics.queues
-        self._compare = compare
-        self._inconclusive = inconclusive
         self.confirming = Confirming(0)
         """What is being confirmed: it is told of writes."""
         self.canaries: Collection[bytes] = ()
@@ -138,13 +131,16 @@ class SecondaryStream:
         self.history: WriteHistory | None = None
         """What happened to keys lately, if anybody wants to know."""
         self._max_bytes = config.secondary_queue_bytes
-        self._bytes = 0
+        self.waiting_bytes = 0
+        """What everything queued and in flight takes in memory, roughly."""
         self._closing = trio.Event()
         self._at_end_of_step = at_end_of_step
         self._commit_is_due = False
         self._offered: list[StreamItem] = []
+        self.settling = Settling(self, metrics, compare, inconclusive)
+        """The books of what leaves."""
+        translator.on_unheld = self.settling.note_unheld
         self._shards = [Shard(self, number) for number in range(config.shards)]
-        self._drop_log = RateLimit(_DROP_LOG_SECONDS, clock)
         self._scope = trio.CancelScope()
         self.unsent_messages = 0
         """Items with messages for subscribers, or scripts, that did not get to the secondary for certain."""
@@ -201,50 +197,51 @@ class SecondaryStream:
             self._refuse(item, DropReason.SUSPENDED)
             return False
         self._queues[item.queue].ledger.defer()
-        self._note_unsent(item)
-        self._mark(item, self._why_remembered())
+        self.settling.note_unsent(item)
+        self.not_applied(item, self.why_remembered())
         return False
 
     def _refuse_copy(self, item: StreamItem) -> bool:
         """Take note that a copy does not enter, though it has been made: its keys are dirty again."""
         self._refuse(item, DropReason.SUSPENDED)
-        self._mark(item, DirtyReason.PAUSED)
+        self.not_applied(item, DirtyReason.PAUSED)
         return False
 
     def remember(self, db: int, keys: list[bytes]) -> None:
         """Take note of plain writes, one for each of *keys*, while writes do not flow."""
-        reason = self._why_remembered()
+        reason = self.why_remembered()
         self._queues[Queue.WRITE].ledger.defer(len(keys))
         if self.dirty.mark_all(db, keys, reason, self.clock()):
             self.announce_dirty()
 
-    def _why_remembered(self) -> DirtyReason:
+    def why_remembered(self) -> DirtyReason:
+        """Return why keys of writes are remembered while these do not flow."""
         if self.gate.is_paused:
             return DirtyReason.PAUSED
         return DirtyReason.OVERLOAD if self.gate.answers else DirtyReason.UNREACHABLE
 
     def _is_deferred(self, item: StreamItem) -> bool:
         """Whether an item does not enter, since a key of it is dirty."""
-        if not self._is_spoiled(item, is_queued=False):
+        if not self.is_spoiled(item, is_queued=False):
             return False
         if item.queue is Queue.SHADOW:
             self._refuse(item, DropReason.DIRTY_KEY)
         else:
             self._queues[item.queue].ledger.defer()
-            self._note_unsent(item)
+            self.settling.note_unsent(item)
         return True
 
     def defers(self, item: StreamItem) -> bool:
         """Whether an item that has been waiting is not sent: a key of it has become dirty meanwhile."""
-        if not self._is_spoiled(item, is_queued=True):
+        if not self.is_spoiled(item, is_queued=True):
             return False
         if item.queue is Queue.SHADOW:
-            self.drop(item, DropReason.DIRTY_KEY)
+            self.settling.drop(item, DropReason.DIRTY_KEY)
         else:
-            self._leave_queue(item)
+            self.settling.leave_queue(item)
         return True
 
-    def _is_spoiled(self, item: StreamItem, *, is_queued: bool) -> bool:
+    def is_spoiled(self, item: StreamItem, *, is_queued: bool) -> bool:
         """Whether an item would meet another state than on the primary; then its keys are copied instead."""
         is_spoiled = self.doubtful.spoils(item, self.clock(), is_queued=is_queued)
         self.announce_dirty()
@@ -274,7 +271,7 @@ class SecondaryStream:
         self.doubtful.mark(keys, reason, self.clock(), unordered_for_seconds=unordered_for_seconds)
         self.announce_dirty()
 
-    def _mark(self, item: StreamItem, reason: DirtyReason) -> None:
+    def not_applied(self, item: StreamItem, reason: DirtyReason) -> None:
         """Take note that an item was not executed, or that nobody knows."""
         self.doubtful.not_applied(item, reason, self.clock())
         self.announce_dirty()
@@ -340,7 +337,7 @@ class SecondaryStream:
         waiting = self._queues[Queue.WRITE].ledger.queued
         if not was_open and self._repairs:
             waiting += len(self.dirty)
-        fullness = max(waiting / self._queues[Queue.WRITE].capacity, self._bytes / self._max_bytes)
+        fullness = max(waiting / self._queues[Queue.WRITE].capacity, self.waiting_bytes / self._max_bytes)
         self.gate.measure(fullness, self.oldest_age_seconds())
         if was_open and not self.gate.is_open:
             _log.warning("the secondary is slower than the writers: keys are copied instead")
@@ -352,7 +349,7 @@ class SecondaryStream:
     def _admit(self, items: list[StreamItem]) -> bool:
         """Enter items into the books if there is room for all of them."""
         size = size_bytes(items)
-        if self.is_closing or self._bytes + size > self._max_bytes:
+        if self.is_closing or self.waiting_bytes + size > self._max_bytes:
             is_large_copy = items[0].queue is Queue.COPY and len(items) == 1 and not self.copied_bytes
             if self.is_closing or not is_large_copy:  # one that is larger than the bound goes alone
                 return False
@@ -363,7 +360,7 @@ class SecondaryStream:
                 return False
         for queue, count in by_queue.items():
             self._queues[queue].ledger.offer(count)
-        self._bytes += size
+        self.waiting_bytes += size
         if Queue.COPY in by_queue:
             copies = [item for item in items if item.queue is Queue.COPY]
             self.copied_bytes += size_bytes(copies)
@@ -374,7 +371,7 @@ class SecondaryStream:
         if self._admit([item]):
             return True
         self._refuse(item, DropReason.SHUTDOWN if self.is_closing else DropReason.QUEUE_FULL)
-        self._mark(item, DirtyReason.DROPPED)
+        self.not_applied(item, DirtyReason.DROPPED)
         return False
 
     def passed(self, item: StreamItem) -> None:
@@ -383,7 +380,7 @@ class SecondaryStream:
 
     def _refuse(self, item: StreamItem, reason: DropReason) -> None:
         self._queues[item.queue].ledger.refuse(reason)
-        self._note_drop(item, reason)
+        self.settling.note_drop(item, reason)
 
     def _enter_by_key(self, items: list[StreamItem]) -> None:
         entries: list[list[Entry]] = [[] for _ in self._shards]
@@ -434,51 +431,7 @@ class SecondaryStream:
         """Whether one of the primary's databases belongs into the secondary's first."""
         return self._paired_dbs.get(db, db) == self.backend.options.db
 
-    # --- accounting
-
-    def drop(self, item: StreamItem, reason: DropReason) -> None:
-        """Drop an item that was waiting."""
-        self._queues[item.queue].ledger.drop_queued(reason)
-        self._bytes -= size_bytes([item])
-        if item.queue is Queue.COPY:
-            self.copied_bytes -= size_bytes([item])
-            self.passed(item)
-            self.wake_copier()
-        self._note_drop(item, reason)
-        if reason is DropReason.NO_SUCH_DB:
-            self.translator.not_holdable["SELECT"] += 1
-        else:
-            self._mark(item, DirtyReason.DROPPED)
-
-    def defer(self, item: StreamItem) -> None:
-        """Leave an item that was waiting to the copies of its keys."""
-        self._leave_queue(item)
-        self._mark(item, self._why_remembered())
-
-    def came_late(self, item: StreamItem) -> None:
-        """Take note that an item was applied behind some that followed it: its keys are not exact."""
-        self.copy_now(self.doubtful.keys_now(item) or ())
-
-    def _leave_queue(self, item: StreamItem) -> None:
-        self._queues[item.queue].ledger.defer_queued()
-        self._bytes -= size_bytes([item])
-        self._note_unsent(item)
-
-    def _note_unsent(self, item: StreamItem) -> None:
-        self.unsent_messages += item.expected is None and may_publish(item)
-
-    def _note_drop(self, item: StreamItem, reason: DropReason) -> None:
-        if item.queue is Queue.SHADOW:
-            self._inconclusive(item, reason.value)
-        elif self.history is not None:
-            self.history.lost(item, f"dropped ({reason.value})", self.clock())
-        self._note_unsent(item)
-        suppressed = self._drop_log.allow()
-        if suppressed is not None:
-            _log.warning(
-                "dropped",
-                extra={"queue": item.queue.value, "reason": reason.value, "suppressed": suppressed},
-            )
+    # --- how far it is behind
 
     def sheds(self, read: StreamItem, now: float) -> bool:
         """Return whether a shadow read makes room: the stream is behind, and writes wait too."""
@@ -490,125 +443,6 @@ class SecondaryStream:
     def most_reads(self) -> int:
         """How many shadow reads may go in one batch."""
         return self._metrics.shadow_budget.most_per_batch
-
-    def take(self, batch: list[StreamItem], now: float) -> Counter[Queue]:
-        """Take note that *batch* leaves the queue; return its items by queue, for `settle`."""
-        by_queue = Counter([item.queue for item in batch])
-        for queue, count in by_queue.items():
-            counters = self._queues[queue]
-            counters.ledger.take(count)
-            counters.active_workers += 1
-        # Items of one read on the lane were offered together: observe each group once.
-        for (queue, offered_at), count in Counter([(item.queue, item.offered_at) for item in batch]).items():
-            self._queues[queue].delay.observe(now - offered_at, count)
-        return by_queue
-
-    def settle(
-        self,
-        batch: list[StreamItem],
-        by_queue: Counter[Queue],
-        frames: Sequence[bytes],
-        seconds: float,
-    ) -> None:
-        """Account for a batch that the secondary has answered.
-
-        Args:
-            batch: What was taken.
-            by_queue: What `take` returned for it.
-            frames: The frame that tells each item's outcome.
-            seconds: From sending to the last reply.
-        """
-        by_command = self._metrics.backends[self.backend.name].by_command
-        bucket = bucket_of(seconds)
-        for index, count in Counter([item.plan.index for item in batch]).items():
-            by_command[index].counts[bucket] += count
-            by_command[index].sum_seconds += seconds * count
-        failed: Counter[Queue] = Counter()
-        matched: list[StreamItem] = []
-        checked: list[StreamItem] = []
-        marked = self.dirty.marked.total()
-        try:
-            for item, frame in zip(batch, frames, strict=True):
-                if item.expected is None:
-                    if self.dirty.marked.total() != marked:  # by an item before it in this batch
-                        self._is_spoiled(item, is_queued=False)
-                    if (error := error_of(item, frame)) is not None:
-                        failed[item.queue] += 1
-                        by_command[item.plan.index].errors += 1
-                        self._note_failure(item, write_error_reason(error))
-                        self._answered_oddly(item, frame)
-                        self._note_unsent(item)
-                    elif item.check is not None or item.part_checks:
-                        if not differs(item, frame):
-                            checked.append(item)
-                        elif self._answered_oddly(item, frame):
-                            self._metrics.write_replies_differed += 1
-                            self._metrics.findings.write_differed(_covered(item))
-                elif frame == item.expected and item.suspicion is None:
-                    matched.append(item)
-                elif self.dirty.marked.total() != marked and self._is_spoiled(item, is_queued=False):
-                    self._inconclusive(item, DropReason.DIRTY_KEY.value)
-                else:
-                    self._compare(item, frame)
-        finally:  # whatever the comparing does
-            if Queue.SHADOW in by_queue:
-                waiting = self._queues[Queue.WRITE].ledger.queued
-                self._metrics.shadow_budget.observe(
-                    seconds, len(batch), self.oldest_age_seconds(), waiting, self.clock()
-                )
-            self._note_equal(matched, checked)
-            self._finish(batch, by_queue, failed)
-
-    def _note_equal(self, matched: list[StreamItem], checked: list[StreamItem]) -> None:
-        """Take note of reads that were equal as bytes, and of writes that were answered alike."""
-        if self.canaries:
-            matched, checked = self.counted(matched), self.counted(checked)
-        if matched:
-            self._metrics.shadow_matches += len(matched)
-            self._metrics.findings.matched(map(_covered, matched))
-        if checked:
-            self._metrics.findings.writes_checked(map(_covered, checked))
-
-    def _note_failure(self, item: StreamItem, reason: str) -> None:
-        self._metrics.secondary_write_errors[item.plan.index, reason] += 1
-        if self.history is not None:
-            self.history.lost(item, f"failed ({reason})", self.clock())
-
-    def note_unheld(self, command: str, keys: Sequence[Key]) -> None:
-        """Take note that the secondary cannot hold what *command* has done to *keys*."""
-        if self.history is not None:
-            self.history.not_held(command, keys, self.clock())
-
-    def _answered_oddly(self, item: StreamItem, frame: bytes) -> bool:
-        """Take note of an odd answer; return whether it tells of a difference nobody knew of."""
-        is_news = self.doubtful.answered_oddly(item, frame, self.clock())
-        self.announce_dirty()
-        return is_news
-
-    def settle_without_answer(self, batch: list[StreamItem], by_queue: Counter[Queue], reason: str) -> None:
-        """Account for a batch whose outcome is unknown."""
-        for item in batch:
-            if item.expected is None:
-                self._note_failure(item, reason)
-                self._mark(item, DirtyReason.AMBIGUOUS)
-                self._note_unsent(item)
-            else:
-                self._metrics.shadow_read_errors += 1
-                self._inconclusive(item, reason)
-        self._finish(batch, by_queue, by_queue)
-
-    def _finish(self, batch: list[StreamItem], by_queue: Counter[Queue], failed: Counter[Queue]) -> None:
-        for queue, count in by_queue.items():
-            counters = self._queues[queue]
-            counters.ledger.fail(failed[queue])
-            counters.ledger.apply(count - failed[queue])
-            counters.active_workers -= 1
-        self._bytes -= size_bytes(batch)
-        if Queue.COPY in by_queue:
-            self.copied_bytes -= size_bytes(item for item in batch if item.queue is Queue.COPY)
-            self.wake_copier()
-        if not self.gate.is_open:
-            self.measure()
 
     # --- leaving the secondary alone
 
@@ -651,11 +485,6 @@ class SecondaryStream:
         return min(offers, default=math.inf)
 
     @property
-    def waiting_bytes(self) -> int:
-        """What everything queued and in flight takes in memory, roughly."""
-        return self._bytes
-
-    @property
     def is_connected(self) -> bool:
         """Whether every shard has a connection that is not known to be broken."""
         return all(shard.is_connected for shard in self._shards)
@@ -690,8 +519,3 @@ class SecondaryStream:
     async def wait_closing(self) -> None:
         """Wait until nothing more is taken."""
         await self._closing.wait()
-
-
-def _covered(item: StreamItem) -> bytes:
-    """Return the key that an item counts for."""
-    return covered_key(item.plan.spec, item.request.args)

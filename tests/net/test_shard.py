@@ -167,7 +167,7 @@ async def test_bug_in_comparing_is_reported_and_the_books_add_up() -> None:
         raise RuntimeError("a bug")
 
     async with running_fake() as fake, stream_to(fake) as bench:
-        bench.stream._compare = fail
+        bench.stream.settling._compare = fail
         bench.offer("SET k 1")
         bench.offer_read("GET k", b"+differs\r\n")
         bench.offer("SET k 2")
