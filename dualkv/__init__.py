@@ -5,7 +5,8 @@ The one idea: all ordinary commands of all clients go to the primary over one pi
 lane are the log of what the primary did. When a reply arrives, three things happen at that position, in one
 synchronous step: its bytes go to the client, a write enters the *secondary stream*, a read becomes a *shadow
 read* with the reply to expect. The secondary executes the stream in order, so each key passes through the
-states it had on the primary, and comparing happens at exact positions.
+states it had on the primary, and comparing happens at exact positions. Where the primary commits each write
+there are several lanes, and a key has its order on one of them (`dualkv.net.lanes`).
 
     client ──► session ──► lane ──────────────► primary
                   ▲          │ reply: the position

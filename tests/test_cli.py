@@ -115,6 +115,10 @@ def run(*arguments: str) -> Outcome:
             "secondary_write_concurrency: 193 is more than secondary_pool_size (192)",
         ),
         (
+            ("--lanes", "128"),
+            "lanes: 128 is not less than the pool sizes (the smaller is 128)",
+        ),
+        (
             ("--config", "/no/such/file.toml"),
             "/no/such/file.toml: No such file or directory",
         ),

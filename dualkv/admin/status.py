@@ -222,6 +222,7 @@ def backend_states(writer: DualWriter) -> dict[str, Any]:
                 "role": "answers",
                 "state": writer.lane.state.value,
                 "error": writer.primary.last_error,
+                "lanes": writer.lanes.up,
             }
         elif which == plan.follows:
             assert writer.stream is not None

@@ -175,6 +175,13 @@ class ProxyConfig:
         "3s", values.positive_duration, "Longest time to hand bytes to a backend.", name="write_timeout"
     )
 
+    lanes: int = _setting(
+        "0",
+        values.count,
+        "Connections that carry clients' commands to the store that answers; 0: one, or 64 if it commits "
+        "each write (ElasticKV).",
+    )
+
     secondary_write_concurrency: int = _setting(
         "0",
         values.count,
@@ -470,6 +477,9 @@ class ProxyConfig:
         ):
             if getattr(self, name) > pool:
                 raise ConfigError(f"{name}: {getattr(self, name)} is more than secondary_pool_size ({pool})")
+        pool = min(self.primary_pool_size, self.secondary_pool_size)
+        if self.lanes >= max(pool, 2):
+            raise ConfigError(f"lanes: {self.lanes} is not less than the pool sizes (the smaller is {pool})")
         if self.secondary_script_timeout_seconds > 300:
             raise ConfigError("secondary_script_timeout: must not be more than 5m")
         if self.auth != "configured" and (self.client_password or self.users):

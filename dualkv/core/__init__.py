@@ -5,6 +5,7 @@
 - `session`: a client's connection state, and the answers dualkv gives itself
 - `transaction`: MULTI … EXEC, queued in the proxy
 - `fence`: one order per key where two paths lead to it
+- `in_flight`: which keys are in flight on which lane
 - `mirror`: what goes into the secondary stream
 - `ledger`: the books of the secondary stream
 - `fusing`, `pacing`: many effects in one transaction, and how many

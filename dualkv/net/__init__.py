@@ -6,6 +6,7 @@
 - `leader_aware`: a backend of several nodes, of which one leads
 - `connection`: one connection that is used by one task: send a batch, read the replies
 - `lane`: one connection that many clients share, pipelined
+- `lanes`: one of them, or several where the primary executes one connection slowly
 - `waiting`, `calls`: what waits on a lane for replies: to clients, and to tasks of dualkv's own
 - `notes`, `journal`: keys of writes that are on their way, in memory and on disk
 - `writer`: `DualWriter`, which joins lanes, the secondary stream and the comparing

@@ -88,6 +88,8 @@ class RedisBackend:
         """Why the newest attempt to connect failed; None if it succeeded, or there was none."""
         self.when_moved: list[Callable[[], None]] = []
         """Called when connections should be made anew, since they lead to a node that does not lead."""
+        self.lanes = 1
+        """Connections that leases must leave: each lane may have to connect again."""
         self._term = 0
         self._may_renew_at = 0.0
 
@@ -151,9 +153,9 @@ class RedisBackend:
 
     @property
     def _leases_are_spent(self) -> bool:
-        """Clients that wait must leave one connection to the lane: it may have to connect again."""
+        """Whether clients that wait would take what the lanes may need."""
         leases = self._counters.connections["leased"] + self._counters.connections["idle"]
-        return leases >= self.options.pool_size - 1
+        return leases >= self.options.pool_size - self.lanes
 
     def closed(self, use: str, *, lost: bool) -> None:
         """Take note that a connection is gone: *lost* without our will, or closed by us."""

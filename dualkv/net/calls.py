@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -19,7 +19,7 @@ from dualkv.resp.requests import Request
 if TYPE_CHECKING:
     from dualkv.net.writer import DualWriter
 
-__all__ = ["Attempt", "Call", "PositionedCall", "SingleCall"]
+__all__ = ["Attempt", "Call", "PositionedCall", "SingleCall", "wait_all"]
 
 _NOT_IN_TRANSACTIONS: Final = b"-ERR unsupported command"
 """ElasticKV answers this to EXEC, after it has queued the command."""
@@ -92,6 +92,18 @@ class PositionedCall(Call):
         if self._error is not None:
             raise self._error
         return frames
+
+
+async def wait_all(calls: Sequence[Call]) -> None:
+    """Return when all calls are over; raise what one of them has raised, once none is under way any more."""
+    failed: Exception | None = None
+    for call in calls:
+        try:
+            await call.wait()
+        except Exception as error:  # noqa: BLE001 - raised below
+            failed = failed or error
+    if failed is not None:
+        raise failed
 
 
 class SingleCall(Timed):

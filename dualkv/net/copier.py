@@ -26,7 +26,7 @@ from dualkv.core.dirty import DirtyReason, Key
 from dualkv.core.ledger import Queue
 from dualkv.core.mirror import commands_item
 from dualkv.errors import ConnectionLost
-from dualkv.net.calls import Call, PositionedCall
+from dualkv.net.calls import Call, PositionedCall, wait_all
 from dualkv.net.lane import LaneState
 from dualkv.resp.encode import command
 from dualkv.resp.replies import is_error
@@ -242,7 +242,7 @@ class Copier:
                 self._stream.offer([item])
 
         call = PositionedCall(1, take)
-        writer.lane.submit(command("FUNCTION", "LIST", "WITHCODE"), call, writer.own_context)
+        writer.lanes.submit(command("FUNCTION", "LIST", "WITHCODE"), call, writer.own_context, None)
         try:
             await call.wait()
         except ConnectionLost:
@@ -293,8 +293,8 @@ class Copier:
             for job in jobs:
                 self._stream.doubtful.under_way.discard(job.key)
 
-    def submit(self, db: int, wire: bytes, call: Call) -> None:
-        """Send on the lane, in a database, what is asked for the sake of copies.
+    def submit(self, db: int, wire: bytes, call: Call, keys: Sequence[bytes] = ()) -> None:
+        """Send on the lane of *keys*, in a database, what is asked for the sake of copies.
 
         Raises:
             ConnectionLost: The primary cannot be reached; nothing was sent.
@@ -303,19 +303,28 @@ class Copier:
         if lane.state is not LaneState.UP:
             raise ConnectionLost("the primary cannot be reached")
         lane.dbs.add(db)
-        lane.submit(wire, call, Context(db=db))
+        self._writer.lanes.submit(wire, call, Context(db=db), keys)
         self._submissions += 1
 
     def _is_busy(self) -> bool:
         """Whether clients use the lane: then copies take small bites, and pauses between them."""
-        others = self._writer.lane.submissions - self._submissions
+        others = self._writer.lanes.submissions - self._submissions
         is_busy = others > self._others + _FEW
         self._others = others
         return is_busy
 
     async def _read(self, db: int, jobs: Sequence[_Job]) -> None:
-        """Read what the copies want next, in one piece."""
+        """Read what the copies want next, in one piece, or in one per lane where their keys are in flight."""
         await self._writer.wait_free([job.key[1] for job in jobs])
+        size = sum(job.size_bytes for job in jobs)
+        self._bytes += size
+        try:
+            parts = self._writer.lanes.split(jobs, lambda job: job.key[1])
+            await wait_all([self._ask(db, part) for part in parts])
+        finally:
+            self._bytes -= size
+
+    def _ask(self, db: int, jobs: Sequence[_Job]) -> Call:
         source = self._writer.primary_dialect
         asked = [asked_together(job.copy.next_read(), source) for job in jobs]
 
@@ -326,14 +335,9 @@ class Copier:
                 self._on_replies(job, one.replies(frames[position:end]), now)
                 position = end
 
-        size = sum(job.size_bytes for job in jobs)
-        self._bytes += size
-        try:
-            call = PositionedCall(sum(one.reply_count for one in asked), take)
-            self.submit(db, b"".join(one.wire for one in asked), call)
-            await call.wait()
-        finally:
-            self._bytes -= size
+        call = PositionedCall(sum(one.reply_count for one in asked), take)
+        self.submit(db, b"".join(one.wire for one in asked), call, [job.key[1] for job in jobs])
+        return call
 
     def _on_replies(self, job: _Job, replies: Sequence[bytes], now: float) -> None:
         """A position of a copy: let what follows from it enter the stream."""

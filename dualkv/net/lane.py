@@ -34,7 +34,7 @@ from dualkv.observe.metrics import PoolCounters
 from dualkv.resp.encode import command
 from dualkv.resp.replies import ReplySplitter, is_error
 
-__all__ = ["Lane", "LaneState", "Waiting"]
+__all__ = ["Barrier", "Lane", "LaneState", "Waiting"]
 
 _CONGESTED_BYTES: Final = 8 * 1024 * 1024
 """Unsent bytes from which on clients are not read."""
@@ -46,6 +46,8 @@ _CLOSED: Final = "closed"
 _MOVED: Final = "another node leads now"
 """Reasons of our own to end a connection."""
 _WATCHES_PER_TIMEOUT: Final = 4
+_BEHIND_SECONDS: Final = 0.05
+"""How often it is looked whether the lane is up that must be up first."""
 
 _log = logging.getLogger("dualkv.lane")
 
@@ -53,8 +55,9 @@ _log = logging.getLogger("dualkv.lane")
 class Waiting(Protocol):
     """Who waits on a lane. All calls come from the hub's round, in the order of the lane."""
 
-    missing: int
-    """Replies still to come; whoever implements this counts down in `on_replies`."""
+    @property
+    def missing(self) -> int:
+        """Replies still to come; whoever implements this counts down in `on_replies`."""
 
     def on_replies(self, frames: list[bytes], now: float) -> None:
         """The next of its replies, at most `missing` of them."""
@@ -105,9 +108,10 @@ class Barrier:
 
     def part(self) -> _Part:
         """Return what waits for the ``PING`` of one piece."""
-        return _Part(self._arrive)
+        return _Part(self.arrive)
 
-    def _arrive(self) -> None:
+    def arrive(self) -> None:
+        """One piece has been passed."""
         self._missing -= 1
         if not self._missing:
             self._passed()
@@ -141,6 +145,7 @@ class Lane:
         introduction: Requests that are sent first on each new connection.
         on_connected: Called with the replies: the primary may be another one than before.
         before_sending: Called before the bytes of a round leave.
+        behind: Another lane to the same backend: this one connects only while that one is up.
     """
 
     def __init__(
@@ -152,8 +157,10 @@ class Lane:
         introduction: Sequence[bytes] = (),
         on_connected: Callable[[list[bytes]], None] = lambda _: None,
         before_sending: Callable[[], None] = lambda: None,
+        behind: Lane | None = None,
     ) -> None:
         self._before_sending = before_sending
+        self._behind = behind
         self._introduction = introduction
         self._on_connected = on_connected
         self.state = LaneState.CONNECTING
@@ -170,8 +177,8 @@ class Lane:
         self._other_contexts: dict[Context, list[tuple[bytes, Waiting]]] = {}
         self._logging_in: Context | None = None
         """Whose user the primary is asked to accept; nothing is sent before it has answered."""
-        self.logins = Logins(backend.options)
-        self.dbs = {backend.options.db}
+        self.logins: Logins = Logins(backend.options) if behind is None else behind.logins
+        self.dbs: set[int] = {backend.options.db} if behind is None else behind.dbs
         """Databases that are known to exist: a shared connection must not fail to select one."""
         self.submissions = 0
         """How often something has been submitted."""
@@ -286,9 +293,10 @@ class Lane:
     async def run(self) -> None:
         """Connect, and connect again when the connection is lost, until cancelled or refused."""
         backoff = Backoff()
-        self._backend.when_moved.append(self._retire)
+        self._backend.when_moved.append(self.retire)
         try:
             while True:
+                await self._wait_behind()
                 try:
                     sock, self.greeting = await self._backend.open("lane")
                     introduced = await self._introduce(sock)
@@ -298,16 +306,26 @@ class Lane:
                     continue
                 self._start(sock, introduced)
                 await self._watch()
-                _log.warning("lane lost", extra={"backend": self._backend.name, "why": self._why})
+                self._tell(logging.WARNING, "lane lost", why=self._why)
                 if self._has_served or self._why == _MOVED:
                     backoff.reset()
                 else:  # somebody who says hello and hangs up: do not knock without a pause
                     await trio.sleep(backoff.next_wait_seconds())
         finally:
-            self._backend.when_moved.remove(self._retire)
+            self._backend.when_moved.remove(self.retire)
             if self._sock is not None:
                 self._break(_CLOSED)
             self._settle(LaneState.CLOSED, "closed")
+
+    async def _wait_behind(self) -> None:
+        """Return when the lane is up that must be up first."""
+        while self._behind is not None and await self._behind.wait_settled() is not LaneState.UP:  # noqa: ASYNC110
+            await trio.sleep(_BEHIND_SECONDS)  # while it is down, nothing tells when it is up
+
+    def _tell(self, level: int, message: str, **facts: object) -> None:
+        """Log what happens to the lane; what happens to one of many is a detail."""
+        level = level if self._behind is None else logging.DEBUG
+        _log.log(level, message, extra={"backend": self._backend.name, **facts})
 
     async def _introduce(self, sock: socket.socket) -> list[bytes]:
         """Return what a new connection answers to the introduction.
@@ -335,7 +353,7 @@ class Lane:
             raise
         count = len(self._introduction)
         of_others = zip(others, replies[count:], strict=False)
-        self.dbs = {own, *(db for db, reply in of_others if not is_error(reply))}
+        self.dbs -= {db for db, reply in of_others if is_error(reply)}
         return replies[:count]
 
     def _start(self, sock: socket.socket, introduced: list[bytes]) -> None:
@@ -348,9 +366,9 @@ class Lane:
         self._on_connected(introduced)
         self._settle(LaneState.UP, "")
         if not self._backend.is_current(self.greeting):
-            self._retire()
+            self.retire()
 
-    def _retire(self) -> None:
+    def retire(self) -> None:
         """Commands go to another node: take no more, and connect there once all has been answered."""
         if self.state is not LaneState.UP:
             return
@@ -362,9 +380,9 @@ class Lane:
 
     def _settle(self, state: LaneState, why: str) -> None:
         if state is LaneState.DOWN and self.state is not LaneState.DOWN:
-            _log.warning("primary unreachable", extra={"backend": self._backend.name, "why": why})
+            self._tell(logging.WARNING, "primary unreachable", why=why)
         elif state is LaneState.UP:
-            _log.info("lane up", extra={"backend": self._backend.name})
+            self._tell(logging.INFO, "lane up")
         self.state = state
         self.is_open = state is LaneState.UP
         self._settled.set()

@@ -29,7 +29,7 @@ from dualkv.core.recent import RecentKeys
 from dualkv.core.routing import Plan
 from dualkv.errors import ConfigError
 from dualkv.net.journal import Fsync, Journal
-from dualkv.net.lane import Lane
+from dualkv.net.lanes import Lanes
 from dualkv.resp.requests import Request
 
 if TYPE_CHECKING:
@@ -215,20 +215,20 @@ class WriteNotes:
         found = self.journal.statistics()
         return found.bytes, found.failures, found.is_broken or found.gap is not Gap.NONE
 
-    async def run(self, lane: Lane, stream: SecondaryStream) -> None:
+    async def run(self, lanes: Lanes, stream: SecondaryStream) -> None:
         """Keep the journal small until cancelled; return at once if there is none.
 
         Args:
-            lane: What was noted is executed there, or beside it.
+            lanes: What was noted is executed there, or beside them.
             stream: What was executed goes through it.
         """
         if self.journal is not None:
-            await self.journal.run(partial(self._settled, lane, stream), self._left)
+            await self.journal.run(partial(self._settled, lanes, stream), self._left)
 
-    async def _settled(self, lane: Lane, stream: SecondaryStream) -> None:
+    async def _settled(self, lanes: Lanes, stream: SecondaryStream) -> None:
         """Return when all that was noted before is on the secondary, or its keys are dirty."""
         passed = trio.Event()
-        lane.submit_barrier(passed.set)
+        lanes.when_settled(passed.set)
         await passed.wait()
         now = self._clock()
         while stream.oldest_unsettled() <= now:  # noqa: ASYNC110 - it tells nobody

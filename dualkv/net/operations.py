@@ -21,6 +21,7 @@ from dualkv.core.blocking import gives_back, wait_seconds
 from dualkv.core.context import Context
 from dualkv.core.effects import effects_of
 from dualkv.core.effects.model import Execution
+from dualkv.core.in_flight import ordered_keys_of_all
 from dualkv.core.ledger import Queue
 from dualkv.core.mirror import commands_item
 from dualkv.core.routing import Plan
@@ -71,6 +72,7 @@ class ClientOperations:
         self._writer = writer
         self._state = state
         self._lane = writer.lane
+        self._lanes = writer.lanes
         self._watch: Lease | None = None
         self._has_lost_watch = False  # keys were watched on a connection that broke
         self._blocked: _Blocked | None = None
@@ -123,7 +125,7 @@ class ClientOperations:
         has_lost_watch = self.is_watching
         self.unwatch()
         self._has_lost_watch = has_lost_watch
-        self._writer, self._lane = writer, writer.lane
+        self._writer, self._lane, self._lanes = writer, writer.lane, writer.lanes
 
     def stay(self) -> None:
         """Wait again as asked: nothing interrupts any more."""
@@ -174,12 +176,12 @@ class ClientOperations:
         writer = self._writer
         keys = transaction.keys()
         try:
-            await writer.raise_fence(keys)
+            fenced = await writer.raise_fence(keys)
         except BaseException:
             writer.leases.close(lease, lost=False)
             raise
         try:
-            await self._lane_caught_up()
+            await self._lanes_caught_up()
             context = self._state.context
             asked = writer.ask_transaction(transaction.queued, context)
             block = TransactionBlock(writer, context, _Reply(), plan, transaction, 0, finish, asked)
@@ -201,12 +203,12 @@ class ClientOperations:
             reply = block.settle(own[-1], writer.clock(), answers, own[:-1])
             return encode.null_array(self._state.protocol) if is_null(reply) else reply
         finally:
-            writer.lower_fence(keys)
+            writer.fence.lower(fenced)
 
-    async def _lane_caught_up(self) -> None:
-        """Return when everything that was sent on the lane has been answered, or is lost."""
+    async def _lanes_caught_up(self) -> None:
+        """Return when everything that was sent on the lanes has been answered, or is lost."""
         passed = trio.Event()
-        self._lane.submit_barrier(passed.set)
+        self._lanes.when_answered(passed.set)
         await passed.wait()
 
     async def _execute_on_lane(
@@ -225,7 +227,7 @@ class ClientOperations:
         asked = self._writer.ask_transaction(transaction.queued, context)
         wire += b"".join(asked.wires)
         block = TransactionBlock(self._writer, context, reply, plan, transaction, behind, finish, asked)
-        self._lane.submit(wire, block, context)
+        self._lanes.submit(wire, block, context, ordered_keys_of_all(transaction.queued))
         return await reply.wait()
 
     async def _call(
@@ -303,7 +305,8 @@ class ClientOperations:
             writer.notes.note(context.db, [plan], [request])
             asked = writer.ask(plan, request, context)
         attempt = Attempt(writer, context, plan, request, asked)
-        self._lane.submit(b"".join([_MULTI, request.raw, _EXEC, *asked.wires]), attempt, context)
+        wire = b"".join([_MULTI, request.raw, _EXEC, *asked.wires])
+        self._lanes.submit(wire, attempt, context, keys_of(plan.spec, request.args))
         return await attempt.wait_reply()
 
     def _mirror(self, plan: Plan, request: Request, reply: bytes, swaps: int) -> None:
@@ -419,22 +422,36 @@ class ClientOperations:
         return reply
 
     async def wait_for_replicas(self, request: Request) -> bytes:
-        """``WAIT``, ``WAITAOF``: ask again and again, so that the lane never waits."""
+        """``WAIT``, ``WAITAOF``: ask again and again, so that no lane ever waits.
+
+        Each lane tells of what was written on it, so all are asked; the least counts.
+        """
         args = request.args
         numbers = [parse_integer(word) for word in args[1:]]
         if None in numbers or min(number or 0 for number in numbers) < 0:
             return (await self._on_lane(request.raw))[0]  # the primary knows what to say
         *wanted, patience_ms = (number or 0 for number in numbers)
-        asked = await self._on_lane(command(*args[:-1], 1))  # makes the replicas speak up at once
+        least = await self._least(command(*args[:-1], 1))  # makes the replicas speak up at once
         deadline = trio.current_time() + (patience_ms / 1000 if patience_ms else math.inf)
         while (
             not (self._is_leaving or self._is_moving)
             and trio.current_time() < deadline
-            and _is_short_of(asked[0], wanted)
+            and _is_short_of(least, wanted)
         ):
             await trio.sleep(min(_WAIT_POLL_SECONDS, deadline - trio.current_time()))
-            asked = await self._on_lane(command(args[0], *(0 for _ in args[1:])))
-        return asked[0]
+            least = await self._least(command(args[0], *(0 for _ in args[1:])))
+        return least
+
+    async def _least(self, wire: bytes) -> bytes:
+        """Ask for numbers on all lanes; return the least ones."""
+        self._require_lane()
+        replies = await self._lanes.ask_each(wire, self._writer.own_context)
+        told = [value_of(reply) for reply in replies if not is_error(reply)]
+        if len(told) == 1 or len(told) < len(replies):
+            return max(replies, key=is_error)
+        if isinstance(told[0], list):
+            return encode.array([encode.integer(min(each)) for each in zip(*told, strict=True)])
+        return encode.integer(min(told))
 
     async def call_beside_lane(self, request: Request) -> bytes:
         """What has to be heard while the lane stands still (``SCRIPT KILL``)."""
@@ -452,7 +469,7 @@ class ClientOperations:
     async def _on_lane(self, wire: bytes) -> list[bytes]:
         self._require_lane()
         call = Call()
-        self._lane.submit(wire, call, self._writer.own_context)
+        self._lanes.submit(wire, call, self._writer.own_context)
         return await call.wait()
 
     def _require_lane(self) -> None:
@@ -510,14 +527,13 @@ class _Blocked:
         if self.is_released:
             return None
         self.is_released, self.with_error = True, with_error
-        lane = self._writer.lane
-        if not self._client_id or lane.state is not LaneState.UP:
+        writer = self._writer
+        if not self._client_id or writer.lane.state is not LaneState.UP:
             return self.scope.cancel("the client has gone")
         self._unblock = Call()
         how = "ERROR" if with_error else "TIMEOUT"
-        lane.submit(
-            command("CLIENT", "UNBLOCK", self._client_id, how), self._unblock, self._writer.own_context
-        )
+        unblock = command("CLIENT", "UNBLOCK", self._client_id, how)
+        writer.lanes.submit(unblock, self._unblock, writer.own_context)
         self.scope.deadline = trio.current_time() + _UNBLOCK_SECONDS
 
     async def finish(self) -> None:

@@ -1,7 +1,7 @@
 """A resync beside live traffic: what only the secondary has is removed, all keys of the primary are copied.
 
 It is also the back-fill of a new secondary. It runs when not even the keys are known that may differ, or when
-somebody says so. Each key is copied at its own position of the lane, so nothing has to wait or to be locked.
+somebody says so. Each key is copied at its own position of its lane, so nothing has to wait or to be locked.
 
 The first walk asks the primary for each key of the secondary, on the lane: a key that is missing there at
 that position is removed at that position. So a key that is created afterwards is created on both stores
@@ -29,7 +29,7 @@ from dualkv.core.ledger import Queue
 from dualkv.core.mirror import commands_item
 from dualkv.core.progress import Phase, ResyncProgress
 from dualkv.errors import BackendUnavailable, ConnectionLost, ReplyProtocolError
-from dualkv.net.calls import Call, PositionedCall
+from dualkv.net.calls import Call, PositionedCall, wait_all
 from dualkv.net.connection import Connection
 from dualkv.net.lane import LaneState
 from dualkv.observe.logs import RateLimit
@@ -295,9 +295,13 @@ class Resync:
                 return
 
     async def _remove_missing(self, db: int, keys: Sequence[bytes]) -> None:
-        """Remove those keys from the secondary that the primary has not, at that position."""
-        stream = self._stream
+        """Remove those keys from the secondary that the primary has not, each at its position."""
         await self._writer.wait_free(keys)
+        parts = self._writer.lanes.split(keys, lambda key: key)
+        await wait_all([self._ask_for(db, part) for part in parts])
+
+    def _ask_for(self, db: int, keys: Sequence[bytes]) -> Call:
+        stream = self._stream
 
         def take(frames: list[bytes], now: float) -> None:
             for key, frame in zip(keys, frames, strict=True):
@@ -306,8 +310,8 @@ class Resync:
                     stream.offer([commands_item(Queue.COPY, [Command((b"DEL", key))], now, Context(db=db))])
 
         call = PositionedCall(len(keys), take)
-        self._copier.submit(db, b"".join(command("EXISTS", key) for key in keys), call)
-        await call.wait()
+        self._copier.submit(db, b"".join(command("EXISTS", key) for key in keys), call, keys)
+        return call
 
     # --- telling
 

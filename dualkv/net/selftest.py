@@ -212,7 +212,7 @@ class SelfTest:
         if await writer.wait_lane() is not LaneState.UP:
             return self._tell(key, undecided("primary_unreachable"))
         call = PositionedCall(1, partial(self._shadow, request))
-        writer.lane.submit(request.raw, call, writer.own_context)
+        writer.lanes.submit(request.raw, call, writer.own_context, (key,))
         try:
             await call.wait()
         except ConnectionLost:

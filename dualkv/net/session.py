@@ -16,18 +16,19 @@ disconnected.
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, cast
 
 import trio
 
 from dualkv.commands.keys import keys_of
+from dualkv.core.in_flight import ordered_keys_of_all
 from dualkv.core.routing import ORDINARY, Plan, Route, plan_of
 from dualkv.core.session import Replies, SessionState
 from dualkv.core.subscriptions import Kind, push
 from dualkv.core.transaction import whole_transaction
 from dualkv.errors import RequestProtocolError
-from dualkv.net.lane import LaneState
+from dualkv.net.lane import Lane, LaneState
 from dualkv.net.operations import ClientOperations
 from dualkv.net.raised import RaisedBatch
 from dualkv.net.special import SpecialCommands
@@ -42,6 +43,7 @@ __all__ = ["ClientSession"]
 _POLITE_CLOSE_SECONDS: Final = 1.0
 _SLOW_READER_BYTES: Final = 64 * 1024
 """Unread replies from which on a client is not read."""
+_ON_LANES: Final = frozenset({Route.LANE, Route.UNKNOWN, Route.RECEIVERS})
 
 
 class ClientSession:
@@ -72,6 +74,9 @@ class ClientSession:
         self._sock = sock
         self._writer = writer
         self._lane = writer.lane
+        self._lanes = writer.lanes
+        self._at: Lane | None = self._lane
+        """Where everything outstanding was sent, since replies have one order; None: it is held."""
         self._fence = writer.fence
         self._hub = writer.hub
         self._parser = RequestParser()
@@ -266,7 +271,9 @@ class ClientSession:
         if state.db == state.first_db:
             state.db = first_db
         state.first_db = first_db
-        self._writer, self._lane, self._fence = writer, writer.lane, writer.fence
+        self._writer, self._fence = writer, writer.fence
+        self._lane = self._at = writer.lane
+        self._lanes = writer.lanes
         self.operations.move_to(writer)
         self._special.move_to(writer)
         self.primary_connected()
@@ -291,7 +298,8 @@ class ClientSession:
         Returns:
             How many were executed.
         """
-        if self._is_plain and self._lane.is_open and not self._unsent and not self._fence.is_up:
+        is_open = self._lane.is_open and self._lanes.is_single
+        if self._is_plain and is_open and not self._unsent and not self._fence.is_up:
             limit = self._max_outstanding - self._outstanding  # until `replied`
             if len(requests) <= limit:
                 ordinary = [ORDINARY.get(request.args[0]) for request in requests]
@@ -321,7 +329,10 @@ class ClientSession:
             if done >= limit:
                 break
             plan = self._plan_of(request)
-            if self._fence.is_up and self._is_fenced(request, plan):
+            if not self._lanes.is_single:
+                if not self._finds_lane(request, plan, is_behind=bool(run)):
+                    break
+            elif self._fence.is_up and self._is_fenced(request, plan):
                 break
             if self._is_plain and plan.route is Route.LANE:
                 run.append(request)
@@ -362,6 +373,31 @@ class ClientSession:
         if not self._fence.blocks(keys):
             return False
         self._fence.when_free(keys, self._resume)
+        return True
+
+    def _finds_lane(self, request: Request, plan: Plan, *, is_behind: bool) -> bool:
+        """Return whether a command can be executed now, and remember where: all that is outstanding is there.
+
+        Args:
+            request: The command.
+            plan: Its plan.
+            is_behind: It follows others that are about to be sent.
+        """
+        transaction = self.state.transaction
+        if plan.route in _ON_LANES and transaction is None:
+            commands = [(plan, request)]
+        elif transaction is not None and plan.spec.name == "EXEC":
+            commands = transaction.queued
+        else:
+            return True  # it is answered here, or waits until nothing is outstanding
+        is_behind = is_behind or self._outstanding > 0
+        lane = self._lanes.where(ordered_keys_of_all(commands), self._at if is_behind else None)
+        if is_behind and (lane is None or lane is not self._at):
+            return False
+        if lane is not None and lane.is_congested:
+            lane.when_uncongested(self._resume)
+            return False
+        self._at = lane
         return True
 
     def _execute_special(self, request: Request, plan: Plan) -> bool:
@@ -442,7 +478,10 @@ class ClientSession:
         wire = requests[0].raw if len(requests) == 1 else b"".join([request.raw for request in requests])
         self._outstanding += len(requests)
         self._last = batch
-        self._lane.submit(wire, batch, context)
+        if self._lanes.is_single:
+            self._lane.submit(wire, batch, context)
+        else:
+            self._submit(wire, batch, plans, requests)
 
     def _send_asking(self, requests: list[Request], plans: list[Plan]) -> None:
         """Send commands with what has to be asked directly behind some of them."""
@@ -456,15 +495,22 @@ class ClientSession:
             pieces += one.wires
         self._outstanding += len(requests)
         self._last = batch
-        self._lane.submit(b"".join(pieces), batch, context)
+        self._submit(b"".join(pieces), batch, plans, requests)
 
-    def submit(self, wire: bytes, waiting: ClientBatch | TransactionBlock) -> None:
-        """Send something on the lane that the client gets one reply to. The lane must be up."""
+    def _submit(self, wire: bytes, batch: ClientBatch, plans: list[Plan], requests: list[Request]) -> None:
+        keys = () if self._lanes.is_single else ordered_keys_of_all(zip(plans, requests, strict=True))
+        self._lanes.submit(wire, batch, self._context, keys, self._at)
+
+    def submit(
+        self, wire: bytes, waiting: ClientBatch | TransactionBlock, commands: Sequence[tuple[Plan, Request]]
+    ) -> None:
+        """Send *commands* on the lane; the client gets one reply to them. The lane must be up."""
         if self._corked:
             self._uncork()
         self._outstanding += 1
         self._last = waiting
-        self._lane.submit(wire, waiting, self._context)
+        keys = () if self._lanes.is_single else ordered_keys_of_all(commands)
+        self._lanes.submit(wire, waiting, self._context, keys, self._at)
 
     @property
     def has_outstanding(self) -> bool:

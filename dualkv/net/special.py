@@ -339,7 +339,8 @@ class SpecialCommands:
         block = TransactionBlock(writer, context, self._session, _EXEC_PLAN, transaction, 0, finish, asked)
         block.head = encode.OK + encode.QUEUED * len(transaction.queued)
         block.wire = wire
-        self._session.submit(b"".join([wire, *asked.wires]) if asked.wires else wire, block)
+        wire = b"".join([wire, *asked.wires]) if asked.wires else wire
+        self._session.submit(wire, block, transaction.queued)
 
     def _execute_on_lane(self, plan: Plan, transaction: Transaction) -> bool:
         if not transaction.queued:
@@ -352,7 +353,8 @@ class SpecialCommands:
         context = self._state.context
         asked = self._writer.ask_transaction(transaction.queued, context)
         block = TransactionBlock(self._writer, context, self._session, plan, transaction, 0, finish, asked)
-        self._session.submit(b"".join([transaction.wire(), *asked.wires]), block)
+        wire = b"".join([transaction.wire(), *asked.wires])
+        self._session.submit(wire, block, transaction.queued)
         return True
 
     def _finishing(self, transaction: Transaction) -> Callable[[list[bytes]], list[bytes]]:
@@ -390,7 +392,7 @@ class SpecialCommands:
             self._writer.notes.note(self._state.db, [plan], [request])
         correct = partial(self._corrected, plan, request)
         call = CorrectedCall(self._writer, self._state.context, self._session, request, plan, correct)
-        self._session.submit(request.raw, call)
+        self._session.submit(request.raw, call, [(plan, request)])
         return True
 
     def _corrected(self, plan: Plan, request: Request, reply: bytes) -> bytes:

@@ -114,7 +114,7 @@ class Takeover:
             session.pause()
         with trio.move_on_after(wait_seconds) as patience:
             await _until(lambda: self._is_quiet)
-            await self._lane_caught_up()
+            await self._lanes_caught_up()
             await _until(lambda: self._obstacle() is None)
         if patience.cancelled_caught and not (accepts_loss and self._is_quiet):
             why = self._obstacle() if self._is_quiet else "the primary has not answered all commands"
@@ -128,10 +128,10 @@ class Takeover:
     def _is_quiet(self) -> bool:
         return all(session.is_quiet for session in self._sessions())
 
-    async def _lane_caught_up(self) -> None:
-        """Return when what was executed beside the lane has been seen, too."""
+    async def _lanes_caught_up(self) -> None:
+        """Return when what was executed beside the lanes has been seen, too."""
         passed = trio.Event()
-        self._before.lane.submit_barrier(passed.set)
+        self._before.lanes.when_settled(passed.set)
         await passed.wait()
 
     def _obstacle(self) -> str | None:

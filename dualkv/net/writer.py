@@ -28,10 +28,11 @@ from dualkv.core.coverage import covered_key
 from dualkv.core.dialect import LEARNING, learn
 from dualkv.core.dirty import DirtyKeys, DirtyReason, Key
 from dualkv.core.divergence import DivergenceKind, HistoryEntry
-from dualkv.core.fence import KeyFence
+from dualkv.core.fence import Claim, KeyFence
 from dualkv.core.first_contact import FirstContacts
 from dualkv.core.history import WriteHistory
 from dualkv.core.identity import INTRODUCTION, Identity, identify
+from dualkv.core.in_flight import ordered_keys
 from dualkv.core.ledger import Queue
 from dualkv.core.mirror import NOT_DATA, PUBLISHING, StreamItem, keys_by_db, leaves_unknown
 from dualkv.core.modes import mode_plan
@@ -50,6 +51,7 @@ from dualkv.net.copier import Copier
 from dualkv.net.divergence_log import DivergenceLogWriter
 from dualkv.net.hub import ReadinessHub
 from dualkv.net.lane import Lane, LaneState
+from dualkv.net.lanes import Lanes
 from dualkv.net.leader_aware import backend_of
 from dualkv.net.lease import LeasePool
 from dualkv.net.notes import WriteNotes
@@ -140,12 +142,11 @@ class DualWriter:
         self.notes: WriteNotes = (
             heritage.notes if heritage else WriteNotes(config, self.recent, self.dirty, clock)
         )
-        self.lane = Lane(
-            self.primary, self.hub, self.answering.pool, clock, _INTRODUCTION if plan.follows else (),
-            self._primary_connected, self.notes.write,
-        )  # fmt: skip
-        self.leases = LeasePool(self.primary, self.lane.logins)
         self.fence = KeyFence()
+        self._introduction = _INTRODUCTION if plan.follows or plan.answers == "secondary" else ()
+        self.lanes = Lanes(self._make_lane, self.fence, config.lanes, self.primary.options.pool_size // 2)
+        self.lane = self.lanes.first
+        self.leases = LeasePool(self.primary, self.lane.logins)
         self.subscriptions = SubscriptionPool(self.primary, self.hub, self.lane.logins)
         self.users = users_from(config, self.primary.options)
         self.clients: dict[int, ClientSession] = {}
@@ -157,7 +158,7 @@ class DualWriter:
             self.removals = RemovalsWatch(self.primary, self.secondary, clock)
         self.shadow_judge = ShadowJudge(
             self.metrics, reports, self.reread, clock, config.confirm_after_seconds,
-            Facts(self._history, lambda: self.lane.answered, lambda: self.metrics.resync.completed > 0,
+            Facts(self._history, lambda: self.lanes.answered, lambda: self.metrics.resync.completed > 0,
                   lambda item: self.shadow_filter.tolerance(item.plan, item.request.args),
                   self.removals.where_missing() if self.removals is not None else {}),
             self._on_difference,
@@ -207,7 +208,7 @@ class DualWriter:
             self.begin()
 
     def __repr__(self) -> str:
-        return f"<DualWriter {self.config.mode.value} {self.lane!r} {self.stream!r}>"
+        return f"<DualWriter {self.config.mode.value} {self.lanes!r} {self.stream!r}>"
 
     def _backend(self, which: str) -> RedisBackend:
         options = self.config.backend_options(which)
@@ -240,6 +241,16 @@ class DualWriter:
         self.change_settings(before.config)
         if self.stream is not None and before.stream is not None and before.stream.gate.is_paused:
             self.stream.pause()
+
+    def _make_lane(self, behind: Lane | None) -> Lane:
+        told = self._primary_connected
+        if behind is not None:
+            told = self._another_connected
+            self.primary.lanes += 1
+        return Lane(
+            self.primary, self.hub, self.answering.pool, self.clock, self._introduction, told,
+            self.notes.write, behind,
+        )  # fmt: skip
 
     def report_failure(self, error: Exception) -> None:
         """Report a bug of ours in a task that goes on."""
@@ -318,7 +329,8 @@ class DualWriter:
             raise ValueError(f"{plan.spec.name} cannot be sent on the shared lane")
         if await self.wait_lane() is not LaneState.UP:
             raise BackendUnavailable(self.primary.last_error or "the primary cannot be reached")
-        await self.wait_free(keys_of(plan.spec, encoded))
+        keys = ordered_keys(plan, encoded)
+        await self.wait_free(keys)
         context = context or self.own_context
         request = Request(encoded, command(*encoded))
         asked = NOT_ASKED
@@ -326,7 +338,7 @@ class DualWriter:
             self.notes.note(context.db, [plan], [request])
             asked = self.ask(plan, request, context)
         call = SingleCall(self, context, plan, request, asked=asked)
-        self.lane.submit(b"".join([request.raw, *asked.wires]), call, context)
+        self.lanes.submit(b"".join([request.raw, *asked.wires]), call, context, keys)
         return await call.wait_reply()
 
     @property
@@ -355,18 +367,20 @@ class DualWriter:
 
     # --- the key fence
 
-    async def raise_fence(self, keys: tuple[bytes, ...] | None) -> None:
-        """Fence *keys* (None: all) as soon as nobody else does; `lower_fence` takes it back."""
-        while not self.fence.try_raise(keys):
-            await self.wait_free(keys)
-
-    def lower_fence(self, keys: tuple[bytes, ...] | None) -> None:
-        """Let commands on *keys* through again."""
-        self.fence.lower(keys)
+    async def raise_fence(self, keys: tuple[bytes, ...] | None) -> Claim:
+        """Fence *keys* (None: all); return when nobody else does. `KeyFence.lower` takes it back."""
+        granted = trio.Event()
+        claim = self.fence.claim(keys, lambda _: granted.set())
+        try:
+            await granted.wait()
+        except BaseException:
+            self.fence.lower(claim)
+            raise
+        return claim
 
     async def wait_free(self, keys: Sequence[bytes] | None) -> None:
-        """Return when none of *keys* (None: of all) is fenced."""
-        while self.fence.blocks(keys):
+        """Return when none of *keys* (None: of all) is fenced; several lanes see to that themselves."""
+        while self.lanes.is_single and self.fence.blocks(keys):
             free = trio.Event()
             self.fence.when_free(keys, free.set)
             await free.wait()
@@ -381,9 +395,11 @@ class DualWriter:
         for client in self.clients.values():
             client.primary_connected()
         self.connections_made += 1
+        if replies:
+            self.primary_dialect = learn(replies[: len(LEARNING)])
+        self.lanes.primary_connected(commits_each_write=self.primary_dialect.fuses)
         if self.stream is None:
             return
-        self.primary_dialect = learn(replies[: len(LEARNING)])
         self.translator.has_pexpiretime = self.primary_dialect.has("PEXPIRETIME")
         before, self.primary_identity = self.primary_identity, identify(replies[len(LEARNING) :])
         self.stream.stores.is_allowed(answers=self.primary_identity)
@@ -400,10 +416,16 @@ class DualWriter:
         if self.removals is not None:
             self.removals.ask_soon()
 
+    def _another_connected(self, replies: list[bytes]) -> None:
+        """A lane beside the first one is new: if it leads to another process, all have to connect anew."""
+        known = self.primary_identity
+        if known is not None and identify(replies[len(LEARNING) :]).run_id != known.run_id:
+            self.lane.retire()
+
     def when_seen(self, plan: Plan, request: Request, work: Callable[[], None]) -> None:
         """Do *work* once all has been seen that was executed before a command beside the lane.
 
-        That is what the lane has been told so far, and transactions on connections of their own.
+        That is what the lanes have been told so far, and transactions on connections of their own.
         """
         keys = keys_of(plan.spec, request.args)
 
@@ -413,7 +435,7 @@ class DualWriter:
             else:
                 work()
 
-        self.lane.submit_barrier(try_again)
+        self.lanes.when_answered(try_again)
 
     def _is_seeded(self) -> bool:
         """Whether the other store has been given all keys."""
@@ -441,7 +463,7 @@ class DualWriter:
             if self.lane.state is LaneState.UP:
                 sent = self.clock()
                 call = PositionedCall(1, partial(self._told_time, sent))
-                self.lane.submit(command("TIME"), call, self.own_context)
+                self.lanes.submit(command("TIME"), call, self.own_context)
                 with suppress(ConnectionLost):
                     await call.wait()
             else:
@@ -567,13 +589,14 @@ class DualWriter:
     async def reread(self, suspicion: Suspicion) -> None:
         """Read again what differed, and compare again at the new position."""
         item = suspicion.item
-        await self.wait_free(item.keys())
+        keys = item.keys()
+        await self.wait_free(keys)
         if self.lane.state is not LaneState.UP:
             self.shadow_judge.inconclusive(item, "primary_unreachable")
             return
         wire = item.request.raw + command("PTTL", covered_key(item.plan.spec, item.request.args))
         call = PositionedCall(2, partial(self._read_again, suspicion))
-        self.lane.submit(wire, call, item.context)
+        self.lanes.submit(wire, call, item.context, keys)
         try:
             await call.wait()
         except ConnectionLost:
@@ -609,7 +632,7 @@ class DualWriter:
                 services.start_soon(self.primary.run)
                 if self.secondary is not None:
                     services.start_soon(self.secondary.run)
-                services.start_soon(self.lane.run)
+                services.start_soon(self.lanes.run)
                 services.start_soon(self.subscriptions.run)
                 async with trio.open_nursery() as draining:
                     if self.stream is not None:
@@ -636,7 +659,7 @@ class DualWriter:
         services.start_soon(self.shadow_judge.run)
         services.start_soon(self.copier.run)
         services.start_soon(self.resync.run)
-        services.start_soon(self.notes.run, self.lane, self.stream)
+        services.start_soon(self.notes.run, self.lanes, self.stream)
         if self.findings.log is not None:
             services.start_soon(DivergenceLogWriter(self.findings.log, self.clock).run)
         if self.shadow_subscriptions is not None:

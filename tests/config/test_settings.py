@@ -55,6 +55,7 @@ WRONG_VALUES = {
     "primary_db": "-1",
     "primary_name": "Redis!",
     "primary_pool_size": "0",
+    "lanes": "many",
     "secondary": "http://store",
     "secondary_db": "x",
     "secondary_name": "",

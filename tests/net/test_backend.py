@@ -65,6 +65,23 @@ async def test_budget_is_shared_by_all_uses() -> None:
         assert counters.connections == {"lane": 0, "stream": 1}
 
 
+async def test_leases_leave_a_connection_to_each_lane() -> None:
+    """Each lane may have to connect again: clients that block do not take what it needs."""
+    counters = PoolCounters()
+    async with running_fake() as fake:
+        backend = backend_for(fake, counters, pool_size=4)
+        backend.lanes = 3
+        lease, _ = await backend.open("leased")
+        with pytest.raises(PoolExhausted):
+            await backend.open("leased")
+        for _ in range(3):
+            lane, _ = await backend.open("lane")
+            lane.close()
+        lease.close()
+
+        assert counters.connections == {"leased": 1, "lane": 3}
+
+
 async def test_connections_being_dialled_count() -> None:
     """The budget holds while several connections are being made at once."""
     counters = PoolCounters()

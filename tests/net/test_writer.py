@@ -258,6 +258,6 @@ async def test_repr_is_a_status_line() -> None:
         await pair.writer.wait_lane()
 
         assert repr(pair.writer) == (
-            "<DualWriter dual-write-shadow <Lane redis up waiting=0> "
+            "<DualWriter dual-write-shadow <Lanes 1 held=0 <Lane redis up waiting=0>> "
             "<SecondaryStream shards=1 queued=0 in_flight=0>>"
         )
