@@ -117,13 +117,11 @@ async def test_optimistic_locks_hold_over_several_lanes(pair: Pair) -> None:
                 await client.call("INCR", "n")
                 done += 1
 
-        async with trio.open_nursery() as nursery, connect(proxy.port) as a, connect(proxy.port) as b, \
-            connect(proxy.port) as c:  # fmt: skip
-            nursery.start_soon(watching, a)
-            nursery.start_soon(watching, b)
-            nursery.start_soon(counting, c)
-            with trio.fail_after(60):
-                await wait_until(lambda: len(nursery.child_tasks) == 0, 60)
+        async with connect(proxy.port) as a, connect(proxy.port) as b, connect(proxy.port) as c:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(watching, a)
+                nursery.start_soon(watching, b)
+                nursery.start_soon(counting, c)
             assert await a.call("GET", "n") == bulk(str(done).encode())
         await proxy.wait_repaired()
         assert contents(pair.primary) == contents(pair.secondary)
