@@ -1,6 +1,7 @@
 """Settings: what can be set, where it comes from, what is refused.
 
 - `settings`: every setting, once: `ProxyConfig`
+- `setting`: what a setting is
 - `load`: flags, environment, file, default
 - `modes`: the names of the modes
 - `backends`: how a backend's address is written
@@ -11,7 +12,8 @@
 from dualkv.config.backends import BackendOptions
 from dualkv.config.load import load_config
 from dualkv.config.modes import ProxyMode, parse_proxy_mode
-from dualkv.config.settings import SETTINGS, ProxyConfig, Setting
+from dualkv.config.setting import Setting
+from dualkv.config.settings import SETTINGS, ProxyConfig
 from dualkv.config.shadow_rules import ShadowRule
 
 __all__ = [

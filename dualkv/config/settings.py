@@ -6,98 +6,44 @@ Each field of `ProxyConfig` is a flag, an environment variable and a key of the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
 import attrs
 
 from dualkv.config import values
 from dualkv.config.admin import AdminToken, admin_tokens, check_admin
-from dualkv.config.backends import BackendOptions, backend, backend_address, without_secret
-from dualkv.config.doors import ListenAddress, Network, client_address, networks, shown_listen_address
+from dualkv.config.backends import BackendOptions, backend, backend_address
+from dualkv.config.doors import ListenAddress, Network, client_address, networks
 from dualkv.config.modes import ProxyMode, parse_proxy_mode
+from dualkv.config.setting import setting, settings_of, shown
 from dualkv.config.shadow_rules import ShadowRule, parse_shadow_rules
 from dualkv.config.tls import check_tls, tls_of_backend
 from dualkv.errors import ConfigError
 
-__all__ = ["SETTINGS", "ProxyConfig", "Setting"]
-
-
-@attrs.frozen
-class Setting:
-    """One thing that can be set."""
-
-    name: str
-    """As in the TOML file."""
-    field: str
-    """The attribute of `ProxyConfig`; differs from the name where that carries a unit."""
-    default: str
-    parse: Callable[[str], Any]
-    help: str
-    secret: bool = False
-    aliases: tuple[str, ...] = ()
-
-    @property
-    def flag(self) -> str:
-        """The command line's option."""
-        return "--" + self.name.replace("_", "-")
-
-    @property
-    def is_switch(self) -> bool:
-        """Whether it is on or off: a flag without a value."""
-        return self.parse is values.boolean
-
-    @property
-    def is_list(self) -> bool:
-        """Whether it is several texts: an array in the TOML file, separated by ``;`` elsewhere."""
-        return self.parse in (parse_shadow_rules, networks)
-
-    @property
-    def variable(self) -> str:
-        """The environment's variable."""
-        return "DUALKV_" + self.name.upper()
-
-
-def _setting(
-    default: str,
-    parse: Callable[[str], Any],
-    help_text: str,
-    *,
-    name: str | None = None,
-    secret: bool = False,
-    aliases: tuple[str, ...] = (),
-) -> Any:
-    return attrs.field(
-        default=parse(default),
-        repr=not secret,
-        metadata={
-            "name": name, "default": default, "parse": parse, "help": help_text,
-            "secret": secret, "aliases": aliases,
-        },
-    )  # fmt: skip
+__all__ = ["SETTINGS", "ProxyConfig"]
 
 
 @attrs.frozen
 class ProxyConfig:
     """The effective settings. Make one with `load_config`, or directly in a program or test."""
 
-    mode: ProxyMode = _setting("dual-write", parse_proxy_mode, "Who answers and who follows.")
-    listen: ListenAddress = _setting(
+    mode: ProxyMode = setting("dual-write", parse_proxy_mode, "Who answers and who follows.")
+    listen: ListenAddress = setting(
         ":6479",
         client_address,
         "Where clients connect: host:port (port 0 takes a free one), or unix:///path?mode=660.",
     )
-    metrics: tuple[str, int] | None = _setting(
+    metrics: tuple[str, int] | None = setting(
         ":9191",
         values.optional_listen_address,
         "Where HTTP serves /metrics, /healthz, /readyz; 'off': nowhere.",
     )
-    admin: tuple[str, int] | None = _setting(
+    admin: tuple[str, int] | None = setting(
         "127.0.0.1:9192",
         values.optional_listen_address,
         "Where HTTP lets a running dualkv be controlled (`dualkv ctl`); 'off': nowhere.",
     )
-    admin_token: tuple[AdminToken, ...] = _setting(
+    admin_token: tuple[AdminToken, ...] = setting(
         "",
         admin_tokens,
         "What must be said there: TOKEN or NAME:TOKEN; several, a line each: any of them will do. Empty: "
@@ -105,367 +51,367 @@ class ProxyConfig:
         secret=True,
     )
 
-    primary: str = _setting(
+    primary: str = setting(
         "localhost:6379",
         backend,
         "The store of the redis-* modes: host:port, redis://, rediss://, unix://, sentinel://, sentinels://; "
         "several nodes (host:port,host:port): the one that leads is found.",
     )
-    primary_db: int = _setting("0", values.count, "Its database number.")
-    primary_password: str = _setting("", str, "Its password (better: the _FILE form).", secret=True)
-    primary_name: str = _setting("redis", values.label, "Its name in metrics and logs.")
-    primary_pool_size: int = _setting("128", values.positive_count, "Most connections to it, of all kinds.")
-    primary_tls_ca: str = _setting(
+    primary_db: int = setting("0", values.count, "Its database number.")
+    primary_password: str = setting("", str, "Its password (better: the _FILE form).", secret=True)
+    primary_name: str = setting("redis", values.label, "Its name in metrics and logs.")
+    primary_pool_size: int = setting("128", values.positive_count, "Most connections to it, of all kinds.")
+    primary_tls_ca: str = setting(
         "", str, "With TLS: a PEM file of the authorities to believe, no others; empty: the system's."
     )
-    primary_tls_cert: str = _setting("", str, "With TLS: a PEM file with the certificate to show (mTLS).")
-    primary_tls_key: str = _setting("", str, "Its key, if that is in another file.")
-    primary_tls_key_password: str = _setting("", str, "What the key is encrypted with.", secret=True)
-    primary_tls_server_name: str = _setting(
+    primary_tls_cert: str = setting("", str, "With TLS: a PEM file with the certificate to show (mTLS).")
+    primary_tls_key: str = setting("", str, "Its key, if that is in another file.")
+    primary_tls_key_password: str = setting("", str, "What the key is encrypted with.", secret=True)
+    primary_tls_server_name: str = setting(
         "", str, "The name that its certificate must have, also sent as SNI; empty: that of the address."
     )
-    primary_tls_verify: bool = _setting(
+    primary_tls_verify: bool = setting(
         "true", values.boolean, "Whether its certificate is verified. Without, anybody can be in between."
     )
-    secondary: str = _setting("localhost:6380", backend, "The store of the elastickv-* modes.")
-    secondary_db: int = _setting("0", values.count, "Its database number.")
-    secondary_password: str = _setting("", str, "Its password (better: the _FILE form).", secret=True)
-    secondary_name: str = _setting("elastickv", values.label, "Its name in metrics and logs.")
-    secondary_pool_size: int = _setting(
+    secondary: str = setting("localhost:6380", backend, "The store of the elastickv-* modes.")
+    secondary_db: int = setting("0", values.count, "Its database number.")
+    secondary_password: str = setting("", str, "Its password (better: the _FILE form).", secret=True)
+    secondary_name: str = setting("elastickv", values.label, "Its name in metrics and logs.")
+    secondary_pool_size: int = setting(
         "192",
         values.positive_count,
         "Most connections to it, of all kinds.",
         aliases=("elastickv_pool_size",),
     )
-    secondary_tls_ca: str = _setting(
+    secondary_tls_ca: str = setting(
         "", str, "With TLS: a PEM file of the authorities to believe, no others; empty: the system's."
     )
-    secondary_tls_cert: str = _setting("", str, "With TLS: a PEM file with the certificate to show (mTLS).")
-    secondary_tls_key: str = _setting("", str, "Its key, if that is in another file.")
-    secondary_tls_key_password: str = _setting("", str, "What the key is encrypted with.", secret=True)
-    secondary_tls_server_name: str = _setting(
+    secondary_tls_cert: str = setting("", str, "With TLS: a PEM file with the certificate to show (mTLS).")
+    secondary_tls_key: str = setting("", str, "Its key, if that is in another file.")
+    secondary_tls_key_password: str = setting("", str, "What the key is encrypted with.", secret=True)
+    secondary_tls_server_name: str = setting(
         "", str, "The name that its certificate must have, also sent as SNI; empty: that of the address."
     )
-    secondary_tls_verify: bool = _setting(
+    secondary_tls_verify: bool = setting(
         "true", values.boolean, "Whether its certificate is verified. Without, anybody can be in between."
     )
-    allow_same_server: bool = _setting(
+    allow_same_server: bool = setting(
         "false",
         values.boolean,
         "Whether to mirror even if both addresses lead to one server, or one store is the other's replica.",
     )
-    leader_aware: bool = _setting(
+    leader_aware: bool = setting(
         "false",
         values.boolean,
         "Whether the node that leads is looked for where one address is named, too.",
     )
-    dial_timeout_seconds: float = _setting(
+    dial_timeout_seconds: float = setting(
         "5s",
         values.positive_duration,
         "Longest time to connect to a backend, handshake included.",
         name="dial_timeout",
     )
-    read_timeout_seconds: float = _setting(
+    read_timeout_seconds: float = setting(
         "3s",
         values.positive_duration,
         "Longest silence of a backend that owes a reply.",
         name="read_timeout",
     )
-    write_timeout_seconds: float = _setting(
+    write_timeout_seconds: float = setting(
         "3s", values.positive_duration, "Longest time to hand bytes to a backend.", name="write_timeout"
     )
 
-    lanes: int = _setting(
+    lanes: int = setting(
         "0",
         values.count,
         "Connections that carry clients' commands to the store that answers; 0: one, or 64 if it commits "
         "each write (ElasticKV).",
     )
 
-    secondary_write_concurrency: int = _setting(
+    secondary_write_concurrency: int = setting(
         "0",
         values.count,
         "Connections that mirrored writes are spread over, by key; 0: one, which carries a pipeline.",
     )
-    secondary_script_concurrency: int = _setting(
+    secondary_script_concurrency: int = setting(
         "0",
         values.count,
         "Batches with mirrored scripts in flight at once; 0: a thirty-second of it, 1 to 3.",
     )
-    secondary_blocking_replay_concurrency: int = _setting(
+    secondary_blocking_replay_concurrency: int = setting(
         "0",
         values.count,
         "Effects of blocking commands in flight at once; 0: what the pool has left, at most 32.",
     )
-    secondary_write_queue_size: int = _setting(
+    secondary_write_queue_size: int = setting(
         "0", values.count, "Mirrored writes that may wait; 0: 64 x concurrency, within 64 and 8192."
     )
-    secondary_script_queue_size: int = _setting(
+    secondary_script_queue_size: int = setting(
         "0", values.count, "Mirrored scripts that may wait; 0: as above."
     )
-    secondary_blocking_replay_queue_size: int = _setting(
+    secondary_blocking_replay_queue_size: int = setting(
         "0", values.count, "Effects of blocking commands that may wait; 0: as above."
     )
-    secondary_queue_bytes: int = _setting(
+    secondary_queue_bytes: int = setting(
         "64MiB", values.size, "Bytes that everything waiting for the secondary may take."
     )
-    secondary_timeout_seconds: float = _setting(
+    secondary_timeout_seconds: float = setting(
         "30s",
         values.positive_duration,
         "Longest life of a mirrored write, from offer to answer.",
         name="secondary_timeout",
     )
-    secondary_script_timeout_seconds: float = _setting(
+    secondary_script_timeout_seconds: float = setting(
         "5m",
         values.duration,
         "The same for scripts, at most 5m; 0: as for writes.",
         name="secondary_script_timeout",
     )
-    shadow_timeout_seconds: float = _setting(
+    shadow_timeout_seconds: float = setting(
         "3s",
         values.positive_duration,
         "Longest wait of a shadow read before it is given up.",
         name="shadow_timeout",
     )
-    confirm_after_seconds: float = _setting(
+    confirm_after_seconds: float = setting(
         "1s",
         values.positive_duration,
         "How long after a difference both stores are read again; twice, then it is reported.",
         name="confirm_after",
     )
-    selftest: str = _setting(
+    selftest: str = setting(
         "auto",
         values.one_of("auto", "off"),
         "Whether canaries are written and compared, in the modes that mirror: 'auto' or 'off'.",
     )
-    shadow_queue_size: int = _setting("1024", values.positive_count, "Shadow reads at once.")
-    shadow_sample: float = _setting(
+    shadow_queue_size: int = setting("1024", values.positive_count, "Shadow reads at once.")
+    shadow_sample: float = setting(
         "1.0",
         values.fraction,
         "Share of keys whose reads are compared, such as 0.1 or 10%: always the same keys.",
     )
-    shadow_rules: tuple[ShadowRule, ...] = _setting(
+    shadow_rules: tuple[ShadowRule, ...] = setting(
         "",
         parse_shadow_rules,
         "What differs from that, by key and command: 'PREFIX* COMMAND ACTION', several separated by ';' (in "
         "the file: an array); the first that fits decides.",
     )
-    shadow_budget_age_seconds: float = _setting(
+    shadow_budget_age_seconds: float = setting(
         "100ms",
         values.positive_duration,
         "While writes wait for the secondary, fewer reads are compared if it is behind by so much.",
         name="shadow_budget_age",
     )
 
-    repair: str = _setting(
+    repair: str = setting(
         "auto",
         values.one_of("auto", "manual", "off"),
         "Copying the state of keys that may differ: 'auto', 'manual' (when told to), or 'off'.",
     )
-    repair_rate: int = _setting("0", values.count, "Keys that are repaired per second, at most; 0: no limit.")
-    repair_divergences: bool = _setting(
+    repair_rate: int = setting("0", values.count, "Keys that are repaired per second, at most; 0: no limit.")
+    repair_divergences: bool = setting(
         "true", values.boolean, "Whether a confirmed divergence makes its keys dirty, to be repaired."
     )
-    fill_gaps: bool = _setting(
+    fill_gaps: bool = setting(
         "false", values.boolean, "Whether a key that a shadow read finds missing is copied at once."
     )
-    dirty_keys: int = _setting(
+    dirty_keys: int = setting(
         "1000000", values.positive_count, "Keys that may be dirty at once; more: a resync is required."
     )
-    dirty_bytes: int = _setting("256MiB", values.size, "Bytes that dirty keys may take.")
-    recent_window_seconds: float = _setting(
+    dirty_bytes: int = setting("256MiB", values.size, "Bytes that dirty keys may take.")
+    recent_window_seconds: float = setting(
         "5s",
         values.positive_duration,
         "How far back a store may have forgotten writes when it comes back as another process.",
         name="recent_window",
     )
-    resync: str = _setting(
+    resync: str = setting(
         "auto",
         values.one_of("auto", "manual"),
         "Copying all keys when dirty keys are not enough any more: 'auto', or 'manual' (SIGUSR2).",
     )
-    backfill: bool = _setting("false", values.boolean, "Whether to copy all keys from the start on.")
-    copy_bytes: int = _setting(
+    backfill: bool = setting("false", values.boolean, "Whether to copy all keys from the start on.")
+    copy_bytes: int = setting(
         "32MiB",
         values.size,
         "Bytes of copied states that may be under way at once; larger keys go in chunks.",
     )
 
-    shadow_pubsub: str = _setting(
+    shadow_pubsub: str = setting(
         "auto",
         values.one_of("auto", "on", "off"),
         "Comparing messages of Pub/Sub, in the modes that compare: 'on', 'off', or 'auto': on, unless the "
         "other store is an ElasticKV, which may go down when a connection ends that was subscribed.",
     )
-    pubsub_compare_window_seconds: float = _setting(
+    pubsub_compare_window_seconds: float = setting(
         "2s",
         values.positive_duration,
         "How long a message waits for its twin.",
         name="pubsub_compare_window",
     )
-    pubsub_sweep_seconds: float = _setting(
+    pubsub_sweep_seconds: float = setting(
         "500ms",
         values.positive_duration,
         "How often waiting messages are looked through.",
         name="pubsub_sweep",
     )
 
-    auth: str = _setting(
+    auth: str = setting(
         "configured",
         values.auth,
         "Whom clients must be: 'configured' (client_password, users, or else the primary's own credentials), "
         "'pass-through' (users of the primary, whose ACLs apply), or 'none': everybody is let in.",
     )
-    client_password: str = _setting(
+    client_password: str = setting(
         "", str, "What clients must say; several, a line each: any of them will do.", secret=True
     )
-    users: str = _setting("", str, "Who may come in and do what, as ACL LIST prints it.", secret=True)
+    users: str = setting("", str, "Who may come in and do what, as ACL LIST prints it.", secret=True)
 
-    tls_cert: str = _setting(
+    tls_cert: str = setting(
         "",
         str,
         "A PEM file with the certificate that clients see, and its chain: clients must speak TLS then.",
     )
-    tls_key: str = _setting("", str, "Its key, if that is in another file.")
-    tls_key_password: str = _setting("", str, "What the key is encrypted with.", secret=True)
-    tls_client_ca: str = _setting(
+    tls_key: str = setting("", str, "Its key, if that is in another file.")
+    tls_key_password: str = setting("", str, "What the key is encrypted with.", secret=True)
+    tls_client_ca: str = setting(
         "", str, "A PEM file of authorities: clients must show a certificate of theirs (mTLS)."
     )
-    tls_min_version: str = _setting(
+    tls_min_version: str = setting(
         "1.2", values.one_of("1.2", "1.3"), "The oldest TLS that is spoken, to clients and stores."
     )
-    tls_handshake_timeout_seconds: float = _setting(
+    tls_handshake_timeout_seconds: float = setting(
         "5s",
         values.positive_duration,
         "Longest time for a client to say who it is: PROXY header and TLS handshake.",
         name="tls_handshake_timeout",
     )
-    metrics_tls: str = _setting(
+    metrics_tls: str = setting(
         "off",
         values.one_of("off", "on", "mutual"),
         "Whether HTTP speaks TLS with the same certificate: 'off', 'on', 'mutual' (asks for one, too).",
     )
 
-    admin_tls: str = _setting(
+    admin_tls: str = setting(
         "off",
         values.one_of("off", "on", "mutual"),
         "The same for the address of `admin`.",
     )
 
-    max_clients: int = _setting("10000", values.positive_count, "Most clients at once.")
-    allow_networks: tuple[Network, ...] = _setting(
+    max_clients: int = setting("10000", values.positive_count, "Most clients at once.")
+    allow_networks: tuple[Network, ...] = setting(
         "",
         networks,
         "Where clients may come from, such as 10.0.0.0/8; several separated by ';'; empty: anywhere.",
     )
-    proxy_protocol: bool = _setting(
+    proxy_protocol: bool = setting(
         "false",
         values.boolean,
         "Whether connections begin with a PROXY header (version 2) of a load balancer, which is believed.",
     )
-    client_idle_timeout_seconds: float = _setting(
+    client_idle_timeout_seconds: float = setting(
         "0",
         values.duration,
         "Silence after which a client is disconnected, unless it is subscribed or blocked; 0: never.",
         name="client_idle_timeout",
     )
-    tcp_keepalive_seconds: float = _setting(
+    tcp_keepalive_seconds: float = setting(
         "60s",
         values.duration,
         "Silence after which TCP looks whether a client or store is still there; 0: never.",
         name="tcp_keepalive",
     )
-    tcp_user_timeout_seconds: float = _setting(
+    tcp_user_timeout_seconds: float = setting(
         "0",
         values.duration,
         "How long bytes to a client or store may stay unacknowledged; 0: as long as the system says.",
         name="tcp_user_timeout",
     )
-    client_outstanding: int = _setting(
+    client_outstanding: int = setting(
         "1024",
         values.positive_count,
         "Commands of one client that may wait for a reply; then it is not read.",
     )
-    client_request_bytes: int = _setting(
+    client_request_bytes: int = setting(
         "1GiB", values.size, "Bytes of one request; a client that sends a larger one is disconnected."
     )
-    client_output_bytes: int = _setting(
+    client_output_bytes: int = setting(
         "32MiB", values.size, "Replies that one client may leave unread; then it is disconnected."
     )
 
-    lame_duck_seconds: float = _setting(
+    lame_duck_seconds: float = setting(
         "0s",
         values.duration,
         "Between SIGTERM and closing the door, for load balancers to notice.",
         name="lame_duck",
     )
-    drain_seconds: float = _setting(
+    drain_seconds: float = setting(
         "10s",
         values.positive_duration,
         "Longest time for clients to finish, and again for the queue to empty.",
         name="drain",
     )
 
-    journal_dir: str = _setting(
+    journal_dir: str = setting(
         "", str, "Where keys of writes on their way are kept, to survive kill -9; empty: nowhere."
     )
-    journal_fsync: str = _setting(
+    journal_fsync: str = setting(
         "interval",
         values.fsync,
         "When they are forced to the disk: 'always' before a write leaves, 'interval' each second, 'never'. "
         "A machine that goes down costs a copy of everything, except with 'always'.",
     )
-    journal_bytes: int = _setting("256MiB", values.size, "Most that they may take there.")
+    journal_bytes: int = setting("256MiB", values.size, "Most that they may take there.")
 
-    divergence_ring: int = _setting(
+    divergence_ring: int = setting(
         "1000", values.positive_count, "Divergences that are remembered, for HTTP and `dualkv divergences`."
     )
-    divergence_log: str = _setting(
+    divergence_log: str = setting(
         "",
         values.divergence_log,
         "A file for divergences: JSON lines (.jsonl) or SQLite (.sqlite, .db); empty: none.",
     )
-    divergence_log_bytes: int = _setting(
+    divergence_log_bytes: int = setting(
         "64MiB", values.size, "What it may take; then its oldest divergences make room."
     )
-    show_values: bool = _setting(
+    show_values: bool = setting(
         "false",
         values.boolean,
         "Whether values are shown there, by HTTP and by `dualkv divergences`; else their hash and length.",
     )
-    coverage_delimiter: str = _setting(
+    coverage_delimiter: str = setting(
         ":", str, "What ends the prefix by which keys are counted; empty: all keys are one prefix."
     )
-    coverage_prefixes: int = _setting(
+    coverage_prefixes: int = setting(
         "1000", values.positive_count, "Prefixes that are told apart; the others are counted together."
     )
-    ready_min_reads: int = _setting(
+    ready_min_reads: int = setting(
         "1000", values.count, "Ready: so many reads of each prefix have been compared, at least."
     )
-    ready_max_divergences: int = _setting(
+    ready_max_divergences: int = setting(
         "0", values.count, "Ready: in `ready_window` there were at most so many divergences but gaps."
     )
-    ready_max_gaps: int = _setting(
+    ready_max_gaps: int = setting(
         "0", values.count, "Ready: in `ready_window` there were at most so many migration gaps."
     )
-    ready_max_stream_age_seconds: float = _setting(
+    ready_max_stream_age_seconds: float = setting(
         "1s",
         values.positive_duration,
         "Ready: what waits for the secondary has waited at most so long.",
         name="ready_max_stream_age",
     )
-    ready_max_dirty_keys: int = _setting("0", values.count, "Ready: at most so many keys are dirty.")
-    ready_window_seconds: float = _setting(
+    ready_max_dirty_keys: int = setting("0", values.count, "Ready: at most so many keys are dirty.")
+    ready_window_seconds: float = setting(
         "10m",
         values.positive_duration,
         "How long divergences keep it from being ready.",
         name="ready_window",
     )
 
-    sentry_dsn: str = _setting("", str, "Where divergences are reported; empty: nowhere.", secret=True)
-    sentry_env: str = _setting("", str, "Sentry's environment.")
-    sentry_sample: float = _setting("1.0", values.fraction, "Share of events sent to Sentry.")
-    log_level: str = _setting("info", values.log_level, "debug, info, warning or error.")
+    sentry_dsn: str = setting("", str, "Where divergences are reported; empty: nowhere.", secret=True)
+    sentry_env: str = setting("", str, "Sentry's environment.")
+    sentry_sample: float = setting("1.0", values.fraction, "Share of events sent to Sentry.")
+    log_level: str = setting("info", values.log_level, "debug, info, warning or error.")
 
     def __attrs_post_init__(self) -> None:
         """Check what no single setting can see."""
@@ -554,41 +500,12 @@ class ProxyConfig:
 
     def effective(self) -> dict[str, str]:
         """Return every setting by name as a person reads it, secrets blanked."""
-        return {setting.name: _shown(setting, getattr(self, setting.field)) for setting in SETTINGS}
+        return {one.name: shown(one, getattr(self, one.field)) for one in SETTINGS}
 
 
 def _queue_size(concurrency: int) -> int:
     return min(8192, max(64, 64 * concurrency))
 
 
-def _shown(setting: Setting, value: Any) -> str:
-    if setting.secret:
-        return "***" if value else ""
-    if isinstance(value, ProxyMode):
-        return value.value
-    if setting.is_switch:
-        return str(value).lower()
-    if setting.is_list:
-        return "; ".join(map(str, value))
-    if setting.parse in (client_address, values.optional_listen_address):
-        return shown_listen_address(value)
-    if setting.parse in (values.duration, values.positive_duration):
-        return f"{value:g}s"
-    if setting.parse is backend:
-        return without_secret(value)
-    return str(value)
-
-
-SETTINGS: Final = tuple(
-    Setting(
-        name=field.metadata["name"] or field.name,
-        field=field.name,
-        default=field.metadata["default"],
-        parse=field.metadata["parse"],
-        help=field.metadata["help"],
-        secret=field.metadata["secret"],
-        aliases=field.metadata["aliases"],
-    )
-    for field in attrs.fields(ProxyConfig)
-)
+SETTINGS: Final = settings_of(ProxyConfig)
 """All settings, in the order of the documentation."""
