@@ -21,8 +21,9 @@ import attrs
 import trio
 
 from dualkv.admin.admin_app import build_admin_app
-from dualkv.admin.http import build_app, serve_http
+from dualkv.admin.http import build_app
 from dualkv.admin.sampler import Sampler
+from dualkv.admin.serving import serve_http
 from dualkv.config import ProxyConfig
 from dualkv.errors import ConfigError
 from dualkv.net.admission import Admission, Admitted

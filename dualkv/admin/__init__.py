@@ -1,6 +1,7 @@
 """HTTP for operators and their tools, at two addresses: one that tells, one that controls.
 
-- `http`: the application of `metrics`, and serving any with Hypercorn under trio
+- `http`: the application of `metrics`
+- `serving`: serving either with Hypercorn's connections under trio
 - `findings`: divergences, coverage, readiness
 - `observed`: what clients use
 - `status`: what is going on, as plain data

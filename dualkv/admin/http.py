@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import socket
-import ssl
 from collections.abc import Callable
 
-import trio
-from hypercorn.config import Config
-from hypercorn.trio import serve
 from prometheus_client import CollectorRegistry, make_asgi_app
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -23,7 +18,7 @@ from dualkv.admin.status import backend_states, convergence, is_ready
 from dualkv.net.writer import DualWriter
 from dualkv.observe.collector import MetricsCollector
 
-__all__ = ["build_app", "serve_http"]
+__all__ = ["build_app"]
 
 _INDEX = """\
 dualkv
@@ -97,46 +92,3 @@ class _AsgiEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)
-
-
-class _Config(Config):
-    """Hypercorn's settings, with a context of ours instead of files."""
-
-    tls: ssl.SSLContext | None = None
-
-    @property
-    def ssl_enabled(self) -> bool:
-        return self.tls is not None
-
-    def create_ssl_context(self) -> ssl.SSLContext | None:
-        return self.tls
-
-
-async def serve_http(
-    app: ASGIApp,
-    listeners: list[socket.socket],
-    tls: ssl.SSLContext | None = None,
-    handshake_seconds: float = 5.0,
-    *,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Serve *app* on *listeners* until cancelled, and close them.
-
-    Args:
-        app: What answers.
-        listeners: Listening sockets.
-        tls: How to speak TLS; None: plain HTTP.
-        handshake_seconds: How long a TLS handshake may take.
-        task_status: Told when it serves.
-    """
-    config = _Config()
-    config.tls = tls
-    config.ssl_handshake_timeout = handshake_seconds
-    config.bind = [f"fd://{listener.detach()}" for listener in listeners]
-    config.include_server_header = False
-    config.accesslog = None
-    config.errorlog = None
-    config.graceful_timeout = 0.5
-    async with trio.open_nursery() as nursery:
-        await nursery.start(serve, app, config)
-        task_status.started()

@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from dualkv.admin import guard
 from dualkv.admin.guard import MAX_BODY_BYTES, SAID_TOKEN, Guard
-from dualkv.admin.http import serve_http
+from dualkv.admin.serving import serve_http
 from dualkv.config.admin import admin_tokens
 from dualkv.net.listener import open_listeners
 from tests.support.asking import ask, ask_raw
