@@ -30,6 +30,7 @@ Inner parts know nothing of outer ones; ``tests/test_layers.py`` keeps it so:
 - `dualkv.admin`     HTTP: metrics, health, what comparing has found
 - `dualkv.succession` who serves, and how the mode changes
 - `dualkv.serve`     the composition root: `ProxyServer`, signals, drain
+- `dualkv.workers`   several processes behind one address
 - `dualkv.servers`   throw-away servers for the demo, the tests and the benchmark
 - `dualkv.demo`      ``dualkv demo``
 - `dualkv.torture`   ``dualkv torture``

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib.metadata
 import inspect
 import json
@@ -197,10 +196,13 @@ def serve(config: ProxyConfig) -> None:
     import trio
 
     from dualkv.observe.logs import configure_logging
-    from dualkv.serve import ProxyServer, run_server
+    from dualkv.serve import ProxyServer, run_server, tame_garbage_collector
+    from dualkv.workers.supervisor import Supervisor, run_supervisor
 
     configure_logging(config.log_level)
-    _tame_garbage_collector()
+    if config.workers > 1:
+        raise typer.Exit(trio.run(run_supervisor, Supervisor(config)))
+    tame_garbage_collector()
     try:
         server = ProxyServer(config)
     except ValueError as error:
@@ -293,16 +295,6 @@ def selftest(
     raise typer.Exit(0 if result.is_passed else 1)
 
 
-def _tame_garbage_collector() -> None:
-    """Collect rarely: what a command allocates is freed by its reference counts.
-
-    At the default threshold the collector walks over requests that are about to be freed anyway, which costs
-    a sixth of the CPU time under load.
-    """
-    gc.freeze()
-    gc.set_threshold(100_000, 20, 20)
-
-
 @app.command(
     epilog=ending(
         examples=(
@@ -337,8 +329,9 @@ def demo(
     The screen has commands to copy: be a client, make the stores differ, look at the metrics.
     """
     from dualkv.demo.run import run_demo
+    from dualkv.serve import tame_garbage_collector
 
-    _tame_garbage_collector()
+    tame_garbage_collector()
     run_demo(server_binary=server_binary, mode=parse_proxy_mode(mode), port=port, seconds=seconds)
 
 

@@ -17,7 +17,7 @@ import dualkv
 
 LAYERS: Final = (
     "errors", "config", "resp", "commands", "core", "observe", "net", "admin", "succession", "serve",
-    "servers", "demo", "torture", "help", "ask", "preflight", "cli",
+    "workers", "servers", "demo", "torture", "help", "ask", "preflight", "cli",
 )  # fmt: skip
 """From the inside out, as the map in ``dualkv/__init__.py`` has them."""
 

@@ -20,7 +20,7 @@ from dualkv.core.printable import text_of
 from dualkv.errors import ControlRefused
 from dualkv.net.control import Asker, Control, Outcome
 
-__all__ = ["USER_HEADER", "control_operations"]
+__all__ = ["MODE_FIELDS", "USER_HEADER", "asker_of", "control_operations"]
 
 USER_HEADER: Final = "X-Dualkv-User"
 """Who somebody says he is: written down beside where the request came from, and believed by nobody."""
@@ -81,7 +81,7 @@ def _outcome(of: Schema) -> Schema:
 
 _BOOLEAN: Final[Schema] = {"type": "boolean"}
 _MODE_NAMES: Final = (*(mode.value for mode in ProxyMode), *MODE_ALIASES)
-_MODE_FIELDS: Final = (
+MODE_FIELDS: Final = (
     Field("mode", "string", "The new mode.", choices=_MODE_NAMES),
     Field("force", "boolean", "Do it although the other store has not proved itself.", default=False),
     Field("accept_loss", "boolean", "Do it although writes will be lost: after a disaster.", default=False),
@@ -123,7 +123,7 @@ def control_operations(control: Control) -> tuple[Operation, ...]:
         Operation("GET", "/api/mode", "Tell the mode.", mode, answer=_MODE),
         _change(
             "PUT", "/api/mode", "Change the mode, while clients are served.", change_mode,
-            answer=_MODE_OUTCOME, body=_MODE_FIELDS,
+            answer=_MODE_OUTCOME, body=MODE_FIELDS,
             description="Clients' commands are held back for a moment; if that is too short, all stays.",
         ),
         Operation("GET", "/api/control", "Tell what else can be changed, and how.", knobs, answer=_KNOBS),

@@ -33,6 +33,11 @@ class ProxyConfig:
         client_address,
         "Where clients connect: host:port (port 0 takes a free one), or unix:///path?mode=660.",
     )
+    workers: int = setting(
+        "1",
+        values.positive_count,
+        "How many processes serve clients behind one address, each with an order of its own; 1: this one.",
+    )
     metrics: tuple[str, int] | None = setting(
         ":9191",
         values.optional_listen_address,

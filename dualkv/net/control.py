@@ -22,7 +22,7 @@ from dualkv.net.stream import SecondaryStream
 from dualkv.net.writer import DualWriter
 from dualkv.observe.logs import AUDIT_LOGGER
 
-__all__ = ["Asker", "Control", "Knobs", "ModeOutcome", "Modes", "Outcome"]
+__all__ = ["Asker", "Control", "Knobs", "ModeOutcome", "Modes", "Outcome", "outcome_of"]
 
 _DUALKV_LOGGER: Final = "dualkv"
 
@@ -84,6 +84,14 @@ class ModeOutcome(Outcome):
     """False: it was only asked what it would do."""
     waited_seconds: float = 0.0
     """How long clients' commands were held back."""
+
+
+def outcome_of(change: ModeChange) -> ModeOutcome:
+    """Return what a change of the mode did, as plain data."""
+    waited_seconds = round(change.waited_seconds, 4)
+    return ModeOutcome(
+        "mode", change.before.value, change.after.value, change.notes, change.is_done, waited_seconds
+    )
 
 
 @attrs.frozen
@@ -165,10 +173,7 @@ class Control:
             )
         except ModeChangeRefused as error:
             raise self._refused("mode", str(error), asker) from None
-        waited_seconds = round(change.waited_seconds, 4)
-        outcome = ModeOutcome(
-            "mode", change.before.value, change.after.value, change.notes, change.is_done, waited_seconds
-        )
+        outcome = outcome_of(change)
         if change.is_done:
             self._done(outcome, asker)
         return outcome

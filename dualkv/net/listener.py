@@ -17,7 +17,14 @@ from dualkv.config.doors import ListenAddress, UnixAddress
 from dualkv.errors import ConfigError
 from dualkv.net.transport import tune
 
-__all__ = ["accept_clients", "close_listener", "listen_at", "open_listeners", "open_unix_listener"]
+__all__ = [
+    "accept_clients",
+    "close_listener",
+    "listen_at",
+    "open_listeners",
+    "open_shared_listeners",
+    "open_unix_listener",
+]
 
 _ACCEPT_CAPACITY_ERRNOS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 """No room for another socket: wait, and try again (as ``trio.serve_listeners`` does)."""
@@ -36,6 +43,55 @@ async def listen_at(address: ListenAddress) -> list[socket.socket]:
     if isinstance(address, UnixAddress):
         return [open_unix_listener(address)]
     return await open_listeners(*address)
+
+
+def open_shared_listeners(address: ListenAddress, count: int) -> list[list[socket.socket]]:
+    """Return listening sockets of one address for each of several processes.
+
+    The kernel spreads connections over them (``SO_REUSEPORT``); of a Unix socket all have the same one.
+
+    Raises:
+        ConfigError: It is in use, or cannot be listened on.
+    """
+    if isinstance(address, UnixAddress):
+        return [[open_unix_listener(address)]] * count
+    host, port = address
+    opened: list[list[socket.socket]] = []
+    try:
+        found = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )  # fmt: skip
+        families = {family: where for family, _, _, _, where in found}
+        if port == 0:  # a second family would get another port
+            families = dict([next(iter(families.items()))])
+        for _ in range(count):
+            opened.append([])
+            for family, where in families.items():
+                taken = opened[0][0].getsockname()[1] if port == 0 and opened[0] else port
+                opened[-1].append(_reusing(family, (where[0], taken, *where[2:])))
+    except (OSError, UnicodeError) as error:
+        for listener in (one for listeners in opened for one in listeners):
+            listener.close()
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"cannot listen on {host}:{port}: {reason}") from None
+    return opened
+
+
+def _reusing(family: int, where: tuple[object, ...]) -> socket.socket:
+    """Return a socket that listens where others may listen, too."""
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(where)
+        sock.listen(_BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def close_listener(listener: socket.socket) -> None:

@@ -287,19 +287,24 @@ def forget_client_contexts() -> None:
     _client_contexts.cache_clear()
 
 
-def http_context(clients: ReloadingContext, *, is_mutual: bool) -> ssl.SSLContext:
+def http_context(clients: ReloadingContext | None, wanted: str) -> ssl.SSLContext | None:
     """Return a context for a server that keeps one: each handshake is done with the newest certificate.
 
     Args:
-        clients: What tells the newest one.
-        is_mutual: Whether clients must show a certificate, too.
+        clients: What tells the newest one; None: there is none.
+        wanted: As a setting says it: ``off``, ``on``, ``mutual``: clients must show a certificate, too.
+
+    Returns:
+        None for plain HTTP.
     """
+    if wanted == "off" or clients is None:
+        return None
     base = clients.current()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = base.minimum_version
     context.options |= ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(["http/1.1"])
-    if is_mutual:
+    if wanted == "mutual":
         context.verify_mode = ssl.CERT_REQUIRED
 
     def choose(ssl_object: ssl.SSLObject | ssl.SSLSocket, _name: str | None, _: ssl.SSLContext) -> None:

@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 import attrs
@@ -42,14 +43,26 @@ def _text(value: object) -> str:
     return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
 
 
-def configure_logging(level: str) -> None:
-    """Send dualkv's log lines to stdout as JSON, from *level* (``info``) on."""
+def configure_logging(level: str, worker: int | None = None) -> None:
+    """Send dualkv's log lines to stdout as JSON, from *level* (``info``) on.
+
+    Args:
+        level: By its name.
+        worker: Which of several workers this is: its lines say so.
+    """
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonFormatter())
+    if worker is not None:
+        handler.addFilter(partial(_name_worker, worker))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("dualkv").setLevel(level.upper())
     logging.getLogger(AUDIT_LOGGER).setLevel(logging.INFO)
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # `observe.sentry` says it itself, once
+
+
+def _name_worker(worker: int, record: logging.LogRecord) -> bool:
+    record.worker = worker
+    return True
 
 
 @attrs.define

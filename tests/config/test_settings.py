@@ -47,6 +47,7 @@ REFERENCE_DEFAULTS: dict[str, Any] = {
 WRONG_VALUES = {
     "mode": "dual",
     "listen": "6479",
+    "workers": "0",
     "metrics": "on",
     "admin": "9192",
     "admin_token": "short",
