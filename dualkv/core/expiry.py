@@ -6,6 +6,8 @@ Both stores expire keys on their own, so a proxy has two hazards that a replica 
 - A key that has expired here and is created anew inherits the old expiry, and what is left of the old value,
   if the other store's clock is a little behind.
 
+A hash has a third one: when its last field has expired, the key is gone, and each store notices in its own time.
+
 So an effect that may create a key, or writes into one, is guarded by the key's expiry. The primary is asked
 for it behind the command, unless it is known (`ExpiryBook`): known from a question not long ago, or from the
 log itself, and too far away to matter.
@@ -62,6 +64,8 @@ class ExpiryBook:
     def __init__(self, lag_ms: int) -> None:
         self._lag_ms = lag_ms
         self._known: dict[Key, _Known] = {}
+        self._fading: dict[Key, int] = {}
+        """Hashes with fields that expire, and when the last one is known to."""
 
     def __len__(self) -> int:
         return len(self._known)
@@ -70,6 +74,8 @@ class ExpiryBook:
         """Whether a command that may create *key*, about to be sent, wants its expiry asked behind it."""
         known = self._known.get(key)
         if known is None or now_ms - known.learnt_at_ms > _BELIEVED_MS:
+            return True
+        if self._fading and self._is_fading(key, now_ms):
             return True
         return known.expires_at_ms != NEVER and not self._is_far(known.expires_at_ms, now_ms)
 
@@ -91,6 +97,27 @@ class ExpiryBook:
             del known[next(iter(known))]
         known[key] = _Known(expires_at_ms, now_ms)
 
+    def fade(self, key: Key, until_ms: int) -> None:
+        """Take note that a hash has fields that expire, the last of those that are known at *until_ms*.
+
+        Its own expiry stays as it is. But when all its fields have expired it is gone, and what is created anew
+        does not expire: perhaps on one store only.
+        """
+        fading = self._fading
+        until_ms = max(until_ms, fading.pop(key, 0))
+        if len(fading) >= _MAX_KEYS:
+            del fading[next(iter(fading))]
+        fading[key] = until_ms
+
+    def _is_fading(self, key: Key, now_ms: int) -> bool:
+        until_ms = self._fading.get(key)
+        if until_ms is None:
+            return False
+        if now_ms > until_ms + self._lag_ms + _BELIEVED_MS:
+            del self._fading[key]
+            return False
+        return True
+
     def written_anew(self, key: Key) -> None:
         """Take note that a key was written as a whole, or removed: whatever is there now does not expire."""
         known = self._known.get(key)
@@ -105,6 +132,8 @@ class ExpiryBook:
 
     def renamed(self, key: Key, new: Key) -> None:
         """Take note that a key has another name now, and took its expiry with it."""
+        if (until_ms := self._fading.pop(key, None)) is not None:
+            self._fading[new] = until_ms
         known = self._known.pop(key, None)
         if known is None:
             self.forget(new)
@@ -119,6 +148,7 @@ class ExpiryBook:
     def clear(self) -> None:
         """Forget everything."""
         self._known.clear()
+        self._fading.clear()
 
     def guard(self, key: Key, answer_ms: int | None, now_ms: int) -> tuple[Guard, int]:
         """Return what the effect of a command that wrote into *key* needs.
@@ -146,7 +176,8 @@ class ExpiryBook:
             self.learn(key, answer_ms, now_ms)
             if known is not None and not _is_same(known.expires_at_ms, answer_ms):
                 return Guard.COPY, NEVER  # it has expired and was created anew, or somebody writes past us
-        if answer_ms == NEVER or self._is_far(answer_ms, now_ms):
+        is_fading = bool(self._fading) and self._is_fading(key, now_ms)
+        if answer_ms == NEVER or (self._is_far(answer_ms, now_ms) and not is_fading):
             return Guard.NONE, answer_ms
         return Guard.EXPIRE_AT, answer_ms
 

@@ -59,6 +59,10 @@ def guarded(
     for at, one in enumerate(said):
         name = one.args[0].upper()
         key = (db, one.args[1]) if len(one.args) > 1 else (db, b"")
+        if (until_ms := _fields_expire_ms(name, one.args)) is not None:
+            book.fade(key, until_ms)
+            if until_ms > now_ms and name == b"HPEXPIREAT":
+                continue
         created = _created(name, one.args)
         if created is not None:
             guard, expires_at_ms = book.guard((db, created), told.get(created), now_ms)
@@ -130,6 +134,15 @@ def _named_expiry_ms(name: bytes, args: Args) -> int | None:
     if name == b"PEXPIREAT":
         return int(args[2])
     return int(args[4]) if name == b"SET" and len(args) == 5 and args[3] == b"PXAT" else None
+
+
+def _fields_expire_ms(name: bytes, args: Args) -> int | None:
+    """Return when fields of a hash expire if an effect says it."""
+    if name == b"HPEXPIREAT":
+        return int(args[2])
+    if name == b"HSETEX" and b"PXAT" in args[2:5]:
+        return int(args[args.index(b"PXAT") + 1])
+    return None
 
 
 def _with_expiry(command: Command, expires_at_ms: int) -> Command:

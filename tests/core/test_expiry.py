@@ -153,3 +153,46 @@ def test_key_that_is_not_what_it_was_is_copied(
 
     assert is_another == (book.guard(KEY, answer_ms, NOW)[0] is Guard.COPY)
     assert book.guard(KEY, answer_ms, NOW)[0] is not Guard.COPY  # from now on it is known
+
+
+# --- hashes whose fields expire
+
+
+def test_hash_that_may_be_gone_over_there_gets_its_expiry_again(book: ExpiryBook) -> None:
+    """While fields may have expired on one store only, its own expiry is asked for and said again."""
+    far = NOW + 10_000_000
+    book.learn(KEY, far, NOW)
+    book.fade(KEY, NOW + 500)
+
+    assert book.must_ask(KEY, NOW)
+    assert book.guard(KEY, far, NOW + 400) == (Guard.EXPIRE_AT, far)
+    assert book.guard(KEY, NEVER, NOW + 600) == (Guard.COPY, NEVER)
+
+
+def test_hash_without_an_expiry_of_its_own_needs_nothing(book: ExpiryBook) -> None:
+    """Whether it is gone or not, what is created anew does not expire."""
+    book.fade(KEY, NOW + 500)
+
+    assert book.guard(KEY, NEVER, NOW + 400) == (Guard.NONE, NEVER)
+
+
+def test_fields_that_have_expired_long_ago_do_not_count(book: ExpiryBook) -> None:
+    """Both stores have noticed."""
+    far = NOW + 10_000_000
+    book.fade(KEY, NOW + 500)
+    book.fade(KEY, NOW + 100)  # another field, earlier
+    later = NOW + 100_000
+
+    assert book.guard(KEY, far, later) == (Guard.NONE, far)
+    assert not book.must_ask(KEY, later)
+
+
+def test_hash_takes_its_fields_along(book: ExpiryBook) -> None:
+    """By another name they expire all the same."""
+    far = NOW + 10_000_000
+    book.learn(KEY, far, NOW)
+    book.fade(KEY, NOW + 500)
+    book.renamed(KEY, (0, b"other"))
+
+    assert book.guard((0, b"other"), far, NOW + 400) == (Guard.EXPIRE_AT, far)
+    assert book.guard(KEY, far, NOW + 400)[0] is not Guard.EXPIRE_AT
