@@ -6,7 +6,8 @@ Both stores expire keys on their own, so a proxy has two hazards that a replica 
 - A key that has expired here and is created anew inherits the old expiry, and what is left of the old value,
   if the other store's clock is a little behind.
 
-A hash has a third one: when its last field has expired, the key is gone, and each store notices in its own time.
+A hash has a third one: when its last field has expired, the key is gone, and each store notices that in its
+own time.
 
 So an effect that may create a key, or writes into one, is guarded by the key's expiry. The primary is asked
 for it behind the command, unless it is known (`ExpiryBook`): known from a question not long ago, or from the
@@ -98,7 +99,7 @@ class ExpiryBook:
         known[key] = _Known(expires_at_ms, now_ms)
 
     def fade(self, key: Key, until_ms: int) -> None:
-        """Take note that a hash has fields that expire, the last of those that are known at *until_ms*.
+        """Take note that a hash has fields that expire, the last one that is known at *until_ms*.
 
         Its own expiry stays as it is. But when all its fields have expired it is gone, and what is created anew
         does not expire: perhaps on one store only.

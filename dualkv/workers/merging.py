@@ -25,7 +25,7 @@ _LOWEST: Final = frozenset(
 )
 """Gauges that are not added up."""
 
-_ALL: Final = frozenset({"ready", "alive", "is_on", "shadows", "passed", "is_done"})
+_ALL: Final = frozenset({"ready", "alive", "is_on", "shadows", "passed", "done"})
 """What is so only if it is so everywhere; everything else, if it is so anywhere."""
 _NAMES: Final = ("prefix", "command", "db", "names", "id", "class")
 """What a member of a list is known by."""

@@ -157,7 +157,7 @@ async def test_all_workers_change_the_mode_or_none(pair: Pair) -> None:
         await wait_until(lambda: load.replies > 500)
         await _until(running, lambda status: bool(status["convergence"]["dirty_keys"] < 50))
         status, body = await running.put_mode(mode="elastickv-primary", force=True)
-        assert (status, body.get("before"), body.get("is_done")) == (200, "dual-write", True)
+        assert (status, body.get("before"), body.get("done")) == (200, "dual-write", True)
         replies = load.replies
         await wait_until(lambda: load.replies > replies + 500)
         status, body = await running.get("/readyz")
