@@ -101,8 +101,8 @@ class ExpiryBook:
     def fade(self, key: Key, until_ms: int) -> None:
         """Take note that a hash has fields that expire, the last one that is known at *until_ms*.
 
-        Its own expiry stays as it is. But when all its fields have expired it is gone, and what is created anew
-        does not expire: perhaps on one store only.
+        Its own expiry stays as it is. But when all its fields have expired it is gone, and what is created
+        anew does not expire: perhaps on one store only.
         """
         fading = self._fading
         until_ms = max(until_ms, fading.pop(key, 0))

@@ -21,8 +21,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from dualkv.admin.http import serve_http
 from dualkv.admin.operations import refusal
+from dualkv.admin.serving import serve_http
 from dualkv.config import parse_proxy_mode
 from dualkv.core.mode_change import ModeChange
 from dualkv.errors import ConfigError, ModeChangeRefused

@@ -21,7 +21,7 @@ from typing import Final
 
 import trio
 
-from dualkv.admin.http import serve_http
+from dualkv.admin.serving import serve_http
 from dualkv.config import ProxyConfig
 from dualkv.config.doors import UnixAddress
 from dualkv.core.backoff import Backoff
