@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 __all__ = ["Resync"]
 
 _SCAN_COUNT: Final = 256
+_COPIED_AT_ONCE: Final = 32
+"""From a primary that cannot list its keys, where reading one costs a commit: 0.1 s."""
 _STATE: Final = "resync"
 _SAVE_SECONDS: Final = 1.0
 _LOG_SECONDS: Final = 10.0
@@ -285,14 +287,32 @@ class Resync:
                 _log.error("the secondary's keys cannot be listed", extra={"why": _text(reply)})
                 return
             cursor, keys = _scanned(reply)
-            if keys:
-                await self._remove_missing(db, keys)
-                if not self._lists_primary and progress.phase is Phase.CLEANING:
-                    progress.bytes_done += await self._copier.copy_found([(db, key) for key in keys])
-                    progress.keys_done += len(keys)
+            await self._make_equal(db, keys)
             self._tell()
             if cursor == b"0":
                 return
+
+    async def _make_equal(self, db: int, keys: Sequence[bytes]) -> None:
+        """Remove those keys that only the secondary has; copy the others, if the primary cannot list them.
+
+        Whenever the lane is lost it goes on where it was: a primary may lose it faster than all can be read.
+        """
+        progress = self.progress
+        copies = not self._lists_primary and progress.phase is Phase.CLEANING
+        at_once = _COPIED_AT_ONCE if copies else _SCAN_COUNT
+        at = 0
+        while at < len(keys):
+            piece = keys[at : at + at_once]
+            try:
+                await self._remove_missing(db, piece)
+                if copies:
+                    progress.bytes_done += await self._copier.copy_found([(db, key) for key in piece])
+                    progress.keys_done += len(piece)
+            except ConnectionLost as error:
+                self._tell_trouble(error)
+                await trio.sleep(_RETRY_SECONDS)
+                continue
+            at += len(piece)
 
     async def _remove_missing(self, db: int, keys: Sequence[bytes]) -> None:
         """Remove those keys from the secondary that the primary has not, each at its position."""

@@ -40,3 +40,26 @@ async def test_the_keys_that_the_other_store_has_are_made_equal(pair: Pair, elas
     with Wire(pair.primary.port) as wire:
         wire.ask("SELECT", 1)
         assert wire.ask("GET", "other") == b"1"
+
+
+async def test_it_ends_though_connections_are_lost_faster_than_all_keys_are_read(
+    pair: Pair, elastickv: Cluster
+) -> None:
+    """It goes on where it was: of 300 keys in one go, one in 10,000 attempts would come through."""
+    keys = {f"k{number}".encode(): b"%d" % number for number in range(300)}
+    with open_store(pair.primary) as follower, open_store(elastickv.server) as store:
+        follower.mset(dict.fromkeys(keys, "stale"))
+        store.mset(keys)  # type: ignore[arg-type] - any mapping of bytes will do
+    async with running_proxy(
+        pair.primary.address, ",".join(elastickv.addresses), ProxyMode.ELASTICKV_PRIMARY
+    ) as proxy:
+        fault = elastickv.faults.cut(probability=0.03)
+        resync = proxy.server.writer.resync
+        assert resync is not None
+        resync.request("test")
+        await proxy.wait_resynced()
+        elastickv.faults.clear()
+        await proxy.wait_repaired()
+
+    assert fault.hits > 0
+    assert {key: value for key, (_, value) in contents(pair.primary).items()} == keys
