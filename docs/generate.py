@@ -23,7 +23,7 @@ from dualkv.core.dialect import HOLDINGS, Held, reads_through
 from dualkv.core.effects import ASKING, RULES
 from dualkv.core.effects.model import Verbatim
 from dualkv.core.effects.parsing import copies_of
-from dualkv.core.routing import CREATED_ARGUMENT, DERIVING, Route, plan_for
+from dualkv.core.routing import CREATED_ARGUMENT, DERIVING, ON_LANES, Route, plan_for
 from dualkv.observe.collector import FAMILIES
 from dualkv.serve import ProxyServer
 
@@ -99,6 +99,7 @@ _ROUTES: Final = {
     Route.TRANSACTION: "transaction",
     Route.SUBSCRIPTION: "shared subscriptions",
     Route.RECEIVERS: "lane; subscribers counted one by one",
+    Route.DELICATE: "lane; refused before an ElasticKV",
     Route.LEASED: "a connection beside the lane",
     Route.WAIT: "lane, asked again and again",
     Route.REFUSED: "refused",
@@ -121,7 +122,7 @@ def _command_row(spec: CommandSpec) -> tuple[str, str, str, str]:
     plan = plan_for(spec)
     route = _ROUTES[plan.route]
     mirrored = _mirrored(spec) if plan.queue else ""
-    if "blocking" in spec.flags and plan.route is Route.LANE:
+    if "blocking" in spec.flags and plan.route in ON_LANES:
         route = "lane; if it has to wait, a connection of its own"
         if spec.name in ("XREAD", "XREADGROUP"):
             route = "lane; if `BLOCK` has to wait, a connection of its own"

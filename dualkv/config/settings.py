@@ -100,6 +100,11 @@ class ProxyConfig:
     secondary_tls_verify: bool = setting(
         "true", values.boolean, "Whether its certificate is verified. Without, anybody can be in between."
     )
+    allow_listing: bool = setting(
+        "false",
+        values.boolean,
+        "Whether clients may send SCAN, KEYS, DBSIZE to an ElasticKV that answers: a node goes down of them.",
+    )
     allow_same_server: bool = setting(
         "false",
         values.boolean,

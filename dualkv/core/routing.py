@@ -17,7 +17,18 @@ from dualkv.core.compare import CONDITIONAL, Reason, Rule, comparator_for, excus
 from dualkv.core.effects import ASKING, CREATES, WRITES_INTO
 from dualkv.core.ledger import Queue
 
-__all__ = ["CREATED_ARGUMENT", "DERIVING", "ORDINARY", "RENAMING", "Plan", "Route", "plan_for", "plan_of"]
+__all__ = [
+    "CREATED_ARGUMENT",
+    "DERIVING",
+    "LISTING",
+    "ON_LANES",
+    "ORDINARY",
+    "RENAMING",
+    "Plan",
+    "Route",
+    "plan_for",
+    "plan_of",
+]
 
 
 class Route(enum.Enum):
@@ -39,6 +50,8 @@ class Route(enum.Enum):
     """The connection to the primary that all subscribers share."""
     RECEIVERS = "receivers"
     """The lane; but the reply counts subscribers, and those who share a connection count as one there."""
+    DELICATE = "delicate"
+    """The lane; but a store may go down of it, or answer it late."""
     BLOCKING = "blocking"
     """A connection to the primary that the client has for itself meanwhile."""
     LEASED = "leased"
@@ -51,6 +64,10 @@ class Route(enum.Enum):
     """Not safe through a proxy: a clear error."""
     HANG_UP = "hang up"
     """An HTTP client that somebody tricked into talking to us: no answer, the connection is closed."""
+
+
+ON_LANES: Final = frozenset({Route.LANE, Route.UNKNOWN, Route.RECEIVERS, Route.DELICATE})
+"""What is answered on the lane, if it may be sent at all."""
 
 
 @attrs.frozen(eq=False)
@@ -92,6 +109,9 @@ _OWN: Final = frozenset({"DUALKV", "DUALKV HELP", "DUALKV KEY", "DUALKV STATUS",
 
 _RECEIVERS: Final = frozenset({"PUBLISH", "SPUBLISH", "PUBSUB NUMSUB", "PUBSUB SHARDNUMSUB"})
 
+LISTING: Final = frozenset({"SCAN", "KEYS", "DBSIZE"})
+"""They name all keys of a store, and a node of ElasticKV goes down of them."""
+
 _LEASED: Final = frozenset({"SCRIPT KILL", "FUNCTION KILL"})
 
 _LANE: Final = frozenset(
@@ -127,6 +147,7 @@ _BY_NAME: Final = (
     (_CLIENTS, Route.CLIENTS),
     (_OWN, Route.OWN),
     (_RECEIVERS, Route.RECEIVERS),
+    (LISTING | {"XREAD"}, Route.DELICATE),
     (_LEASED, Route.LEASED),
     (_REFUSED, Route.REFUSED),
     (frozenset({"WAIT", "WAITAOF"}), Route.WAIT),
@@ -158,7 +179,7 @@ def _queue(spec: CommandSpec) -> Queue | None:
 
 def _plan(spec: CommandSpec) -> Plan:
     route = _route(spec)
-    on_lane = route in (Route.LANE, Route.RECEIVERS, Route.UNKNOWN)
+    on_lane = route in ON_LANES
     return Plan(
         spec=spec,
         route=route,
@@ -237,7 +258,7 @@ def plan_of(args: tuple[bytes, ...]) -> Plan:
         spec = plan.spec
         if spec.subcommands and len(args) > 1:
             return _PLANS[find_command(args[0], args[1]).index]
-        if plan.route is Route.LANE and blocks(spec, args):
+        if plan.route in ON_LANES and blocks(spec, args):
             return _BLOCKING[spec.index]
         compared = _COMPARED.get(spec.index)
         if compared is not None and compared.comparator is not None:

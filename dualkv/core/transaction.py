@@ -94,7 +94,16 @@ _SAME_ON_LANE: Final = frozenset({"PING", "ECHO"})
 """Any server answers them as dualkv does."""
 
 _POSSIBLE: Final = frozenset(
-    {Route.LANE, Route.LOCAL, Route.OWN, Route.RECEIVERS, Route.BLOCKING, Route.LEASED, Route.WAIT}
+    {
+        Route.LANE,
+        Route.LOCAL,
+        Route.OWN,
+        Route.RECEIVERS,
+        Route.DELICATE,
+        Route.BLOCKING,
+        Route.LEASED,
+        Route.WAIT,
+    }
 )
 
 

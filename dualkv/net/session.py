@@ -23,7 +23,7 @@ import trio
 
 from dualkv.commands.keys import keys_of
 from dualkv.core.in_flight import ordered_keys_of_all
-from dualkv.core.routing import ORDINARY, Plan, Route, plan_of
+from dualkv.core.routing import ON_LANES, ORDINARY, Plan, Route, plan_of
 from dualkv.core.session import Replies, SessionState
 from dualkv.core.subscriptions import Kind, push
 from dualkv.core.transaction import whole_transaction
@@ -43,7 +43,6 @@ __all__ = ["ClientSession"]
 _POLITE_CLOSE_SECONDS: Final = 1.0
 _SLOW_READER_BYTES: Final = 64 * 1024
 """Unread replies from which on a client is not read."""
-_ON_LANES: Final = frozenset({Route.LANE, Route.UNKNOWN, Route.RECEIVERS})
 
 
 class ClientSession:
@@ -384,7 +383,7 @@ class ClientSession:
             is_behind: It follows others that are about to be sent.
         """
         transaction = self.state.transaction
-        if plan.route in _ON_LANES and transaction is None:
+        if plan.route in ON_LANES and transaction is None:
             commands = [(plan, request)]
         elif transaction is not None and plan.spec.name == "EXEC":
             commands = transaction.queued

@@ -11,7 +11,7 @@ from dualkv.core.auth import User, Users
 from dualkv.core.blocking import shortened
 from dualkv.core.clients import describe, parse_kill, parse_list, parse_unblock, text_reply
 from dualkv.core.raising import raised, raised_hello
-from dualkv.core.routing import Plan, Route, plan_of
+from dualkv.core.routing import LISTING, Plan, Route, plan_of
 from dualkv.core.session import (
     HelloRequest,
     Replies,
@@ -31,7 +31,7 @@ from dualkv.net.lane import LaneState
 from dualkv.net.operations import Interrupted
 from dualkv.net.waiting import CorrectedCall, TransactionBlock
 from dualkv.resp import encode
-from dualkv.resp.encode import command
+from dualkv.resp.encode import command, pack
 from dualkv.resp.integers import parse_integer
 from dualkv.resp.replies import is_error, value_of
 from dualkv.resp.requests import Request
@@ -133,6 +133,8 @@ class SpecialCommands:
             )
         if plan.route is Route.REFUSED:
             return encode.refused(spec.name, args)
+        if spec.name in LISTING and not self._writer.may_be_listed:
+            return encode.not_listed(spec.name)
         return None
 
     # --- what all of them use
@@ -153,6 +155,12 @@ class SpecialCommands:
     def _send(self, request: Request, plan: Plan) -> bool:
         self._session.send([request], [plan])
         return True
+
+    def _send_delicate(self, request: Request, plan: Plan) -> bool:
+        if plan.spec.name == "XREAD" and self._writer.primary_dialect.waits_for_streams:
+            args = (*request.args[:1], b"BLOCK", b"1", *request.args[1:])  # on a connection of its own
+            return self._block(Request(args, pack(args)), plan_of(args))
+        return self._send(request, plan)
 
     def _answer_locally(self, request: Request, plan: Plan) -> bool:
         self._answer(self._local_answer(request, plan))
@@ -497,6 +505,7 @@ class SpecialCommands:
 
     _BY_ROUTE: ClassVar[dict[Route, Callable[[SpecialCommands, Request, Plan], bool]]] = {
         Route.LANE: _send,
+        Route.DELICATE: _send_delicate,
         Route.UNKNOWN: _send,
         Route.RECEIVERS: _send_corrected,
         Route.LOCAL: _answer_locally,

@@ -38,7 +38,7 @@ from dualkv.core.mirror import NOT_DATA, PUBLISHING, StreamItem, keys_by_db, lea
 from dualkv.core.modes import mode_plan
 from dualkv.core.primary_time import PrimaryTime
 from dualkv.core.recent import RecentKeys
-from dualkv.core.routing import Plan, Route, plan_of
+from dualkv.core.routing import LISTING, ON_LANES, Plan, Route, plan_of
 from dualkv.core.session import SessionState
 from dualkv.core.shadow_budget import ShadowBudget
 from dualkv.core.shadow_filter import ShadowFilter
@@ -66,7 +66,7 @@ from dualkv.observe.findings import Findings
 from dualkv.observe.metrics import CommandCounters, ProxyMetrics
 from dualkv.observe.reports import DivergenceReports
 from dualkv.observe.sentry import SentryReporter
-from dualkv.resp.encode import command, pack
+from dualkv.resp.encode import command, not_listed, pack
 from dualkv.resp.replies import elements_of, is_error, value_of
 from dualkv.resp.requests import Request
 
@@ -325,10 +325,12 @@ class DualWriter:
         if category not in categories:
             raise ValueError(f"{encoded[0]!r} is a command of another category: {category.value}")
         plan = plan_of(encoded)
-        if plan.route not in (Route.LANE, Route.RECEIVERS, Route.UNKNOWN):
+        if plan.route not in ON_LANES:
             raise ValueError(f"{plan.spec.name} cannot be sent on the shared lane")
         if await self.wait_lane() is not LaneState.UP:
             raise BackendUnavailable(self.primary.last_error or "the primary cannot be reached")
+        if plan.spec.name in LISTING and not self.may_be_listed:
+            return not_listed(plan.spec.name)
         keys = ordered_keys(plan, encoded)
         await self.wait_free(keys)
         context = context or self.own_context
@@ -345,6 +347,11 @@ class DualWriter:
     def has_paired_dbs(self) -> bool:
         """Whether a database is mirrored to another number: then no third one can be mirrored."""
         return self.config.primary_db != self.config.secondary_db
+
+    @property
+    def may_be_listed(self) -> bool:
+        """Whether clients may list the primary's keys: an ElasticKV's node goes down of it."""
+        return self.primary_dialect.is_enumerable or self.config.allow_listing
 
     @property
     def passes_logins_through(self) -> bool:

@@ -127,6 +127,11 @@ def not_supported(what: str) -> bytes:
     return error(f"ERR dualkv: {what} is not supported yet")
 
 
+def not_listed(what: str) -> bytes:
+    """Return the error for what lists keys, before a store that goes down of it."""
+    return error(f"NOPERM dualkv refuses {what}: a node of this store goes down of it (allow_listing)")
+
+
 def refused(what: str, args: tuple[bytes, ...]) -> bytes:
     """Return the error for what is not safe through a proxy; a replica hears that we do not know it."""
     if what in ("SYNC", "PSYNC", "REPLCONF"):

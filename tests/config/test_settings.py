@@ -62,6 +62,7 @@ WRONG_VALUES = {
     "secondary_name": "",
     "secondary_pool_size": "-1",
     "dial_timeout": "0s",
+    "allow_listing": "perhaps",
     "allow_same_server": "perhaps",
     "leader_aware": "sometimes",
     "read_timeout": "3",

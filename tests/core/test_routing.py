@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from dualkv.commands.table import COMMANDS, UNKNOWN, CommandSpec, find_command
 from dualkv.core.compare import CONDITIONAL, Rule
 from dualkv.core.ledger import Queue
-from dualkv.core.routing import ORDINARY, Plan, Route, plan_for, plan_of
+from dualkv.core.routing import ON_LANES, ORDINARY, Plan, Route, plan_for, plan_of
 from tests.core.building import ask
 
 KNOWN = [spec for spec in COMMANDS if spec is not UNKNOWN]
@@ -59,7 +59,7 @@ def test_only_what_reaches_the_primary_is_mirrored_or_shadowed(spec: CommandSpec
     """What dualkv answers or refuses by itself has neither a queue nor a comparator."""
     plan = decide_for(spec)
 
-    has_effects = plan.route in (Route.LANE, Route.RECEIVERS, Route.BLOCKING)
+    has_effects = plan.route in (Route.LANE, Route.RECEIVERS, Route.DELICATE, Route.BLOCKING)
     assert has_effects or (plan.queue, plan.comparator) == (None, None)
 
 
@@ -119,7 +119,7 @@ def test_read_whose_arguments_make_it_incomparable_is_not_shadowed(line: str) ->
     """A part of a scan, other keys, the moment: the secondary is spared the work."""
     plan = decide(line)
 
-    assert (plan.route, plan.queue, plan.comparator) == (Route.LANE, None, None)
+    assert (plan.route in ON_LANES, plan.queue, plan.comparator) == (True, None, None)
 
 
 @pytest.mark.parametrize(
@@ -263,11 +263,11 @@ def test_name_called_block_does_not_make_a_request_wait(line: str) -> None:
 @pytest.mark.parametrize(
     "line", ["XREAD STREAMS s 0", "XREAD COUNT 2 STREAMS block 0", "XREAD STREAMS s block 0 0"]
 )
-def test_read_of_a_stream_that_does_not_wait_is_ordinary(line: str) -> None:
-    """XREAD without BLOCK goes to the lane and is shadowed."""
+def test_read_of_a_stream_that_does_not_wait_is_delicate(line: str) -> None:
+    """XREAD without BLOCK goes to the lane, unless the store waits all the same, and is shadowed."""
     plan = decide(line)
 
-    assert (plan.route, plan.queue, plan.comparator) == (Route.LANE, None, Rule.STREAMS)
+    assert (plan.route, plan.queue, plan.comparator) == (Route.DELICATE, None, Rule.STREAMS)
 
 
 # --- the other routes ----------------------------------------------------------------------------------
@@ -295,6 +295,9 @@ def test_read_of_a_stream_that_does_not_wait_is_ordinary(line: str) -> None:
         ("COMMAND COUNT", Route.LANE),
         ("PUBLISH c m", Route.RECEIVERS),
         ("PUBSUB CHANNELS", Route.LANE),
+        ("SCAN 0", Route.DELICATE),
+        ("KEYS *", Route.DELICATE),
+        ("DBSIZE", Route.DELICATE),
         ("PUBSUB NUMSUB c", Route.RECEIVERS),
         ("SELECT 1", Route.SESSION),
         ("CLIENT LIST", Route.CLIENTS),

@@ -64,6 +64,7 @@ def learn(replies: Sequence[bytes]) -> Dialect:
         fuses=product == ELASTICKV,
         is_enumerable=product != ELASTICKV,
         has_databases=_has_databases(product, commands),
+        waits_for_streams=product == ELASTICKV,
         holds_hll=product != ELASTICKV,
         not_in_scripts=NOT_IN_SCRIPTS if product == ELASTICKV else frozenset(),
         scripted=SCRIPTED if product == ELASTICKV and "EVAL" in commands else frozenset(),

@@ -35,6 +35,8 @@ class Dialect:
     has_databases: bool = True
     """Whether ``SELECT`` separates anything. In ElasticKV all databases are one."""
 
+    waits_for_streams: bool = False
+    """Whether ``XREAD`` of a missing stream waits for it unasked, and holds its connection up."""
     holds_hll: bool = True
     """Whether a HyperLogLog is a string with its bytes. ElasticKV counts a plain set: none can be copied."""
     not_in_scripts: frozenset[str] = attrs.field(default=frozenset(), repr=False)

@@ -69,7 +69,8 @@ class Node:
             session.reset()
 
     async def _accept(self, listener: trio.socket.SocketType, nursery: trio.Nursery) -> None:
-        with listener, suppress(trio.ClosedResourceError):  # closed when it dies
+        closed = (trio.ClosedResourceError, OSError)  # the latter if somebody comes in that very moment
+        with listener, suppress(*closed):  # when it dies
             while True:
                 accepted, _ = await listener.accept()
                 session = Session(self, trio.SocketStream(accepted), next(self._numbers))
