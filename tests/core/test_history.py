@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dualkv.core.context import START
+from dualkv.core.divergence import Cause
 from dualkv.core.effects.model import Command
 from dualkv.core.history import WriteHistory
 from dualkv.core.ledger import Queue
@@ -44,6 +45,18 @@ def test_losses_and_copies_stand_among_them() -> None:
     enter(history, commands_item(Queue.COPY, [Command((b"SET", b"k", b"1"))], 5.0, START))
 
     assert told(history, b"k") == [(8.0, "dropped (queue_full)"), (5.0, "copied")]
+
+
+def test_what_cannot_be_held_stands_among_them() -> None:
+    """With the command by its label; not for other keys."""
+    history = WriteHistory(100, 10**6)
+    enter(history, write("HSET k f v", 1.0))
+    history.not_held("XGROUP CREATE", [(0, b"k"), (0, b"l")], 2.0)
+    history.not_held("HPEXPIREAT", [(1, b"k")], 3.0)
+
+    assert told(history, b"k") == [(9.0, "hset"), (8.0, "unsupported (xgroup|create)")]
+    assert told(history, b"l") == [(8.0, "unsupported (xgroup|create)")]
+    assert [entry.loss for entry in history.of([(1, b"k")], 10.0)] == [Cause.UNSUPPORTED]
 
 
 def test_commands_of_a_transaction_are_told_one_by_one() -> None:
