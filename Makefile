@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help run test test-node test-deploy test-package site manifests torture conformance check format matrix bench docs clean
+.PHONY: help run test test-node test-deploy test-package site manifests torture soak conformance check format matrix bench docs clean
 
 help: ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -60,6 +60,10 @@ PACKAGE_TOOLS := $(BIN)/pip install -q --disable-pip-version-check build==1.6.1 
 torture: $(STAMP) ## 200 seeds of all write commands and all faults; ARGS="--seeds 5"
 	@.ci/install-servers
 	$(BIN)/dualkv torture --seeds 200 --operations 20000 $(ARGS)
+
+soak: $(STAMP) ## one dualkv for 20 minutes under load, faults and changes of the mode: nothing piles up; ARGS="--soak 2m"
+	@.ci/install-servers
+	$(BIN)/dualkv torture --soak 20m --modes --longest-fault 3 $(ARGS)
 
 conformance: $(STAMP) ## every command of Redis 7.0, directly and through dualkv, byte by byte
 	@.ci/install-servers

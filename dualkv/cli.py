@@ -16,6 +16,7 @@ import typer
 
 from dualkv.ask import commands as ask_commands
 from dualkv.config import SETTINGS, ProxyConfig, load_config, parse_proxy_mode
+from dualkv.config.values import positive_duration
 from dualkv.core.auth import users_from
 from dualkv.core.modes import mode_plan
 from dualkv.core.shadow_filter import ShadowFilter
@@ -411,6 +412,15 @@ def torture(
     settle_seconds: Annotated[
         float, typer.Option(help="How long dualkv may take until nothing is left to do.", metavar="SECONDS")
     ] = 60,
+    soak: Annotated[
+        str,
+        typer.Option(
+            help="One dualkv for so long (20m) instead of seeds: nothing may pile up.", metavar="DURATION"
+        ),
+    ] = "",
+    modes: Annotated[
+        bool, typer.Option("--modes", help="In a soak, change the mode every two seconds.")
+    ] = False,
     json_lines: Annotated[bool, typer.Option("--json", help="A JSON object per seed on stdout.")] = False,
 ) -> None:
     """Prove that the stores end equal, whatever happens.
@@ -439,6 +449,8 @@ def torture(
         binaries=(server_binary, secondary_binary),
         may_flush=yes,
         as_json_lines=json_lines,
+        soak_seconds=positive_duration(soak) if soak else 0.0,
+        with_modes=modes,
     )  # fmt: skip
     raise typer.Exit(0 if is_good else 1)
 

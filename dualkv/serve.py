@@ -95,6 +95,7 @@ class ProxyServer:
         self.sampler = Sampler(lambda: self.writer, lambda: self.is_draining, lambda: self.modes.since)
         self.control = Control(self.modes, lambda: self.is_draining, self.stop)
         self.metrics.tell_status = self.sampler.status
+        self.metrics.count_tasks = lambda: trio.lowlevel.current_statistics().tasks_living
         self._admission: Admission | None = None
         self._waiting = 0
         """Connections that may become clients."""

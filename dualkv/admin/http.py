@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, make_asgi_app
+from prometheus_client import CollectorRegistry, ProcessCollector, make_asgi_app
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -48,6 +48,7 @@ def build_app(
     """
     registry = CollectorRegistry()
     registry.register(MetricsCollector(get_writer().metrics))
+    ProcessCollector(registry=registry)
 
     async def index(_: Request) -> Response:  # noqa: ASYNC124 - a plain one would run in a thread
         return PlainTextResponse(_INDEX)

@@ -337,6 +337,13 @@ FAMILIES: Final = (
         samples.log_drops,
     ),
     Family(
+        "tasks",
+        _G,
+        "Tasks of the scheduler: a few, and one for each client.",
+        (),
+        samples.single(lambda m: m.count_tasks()),
+    ),
+    Family(
         "active_connections", _G, "Clients connected.", (), samples.single(lambda m: m.active_connections)
     ),
     Family(

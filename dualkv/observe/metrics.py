@@ -180,6 +180,8 @@ class ProxyMetrics:
         """Returns the journal's bytes, the disk's refusals, and whether keys are missing in it."""
         self.tell_status: Callable[[], dict[str, Any]] = dict
         """Returns what is going on, as plain data; empty where there is no server."""
+        self.count_tasks: Callable[[], int] = lambda: 0
+        """Returns how many tasks the scheduler has."""
         self.copies_in_flight = 0
         """Keys that are being read on the primary."""
         self.not_holdable: Counter[str] = Counter()

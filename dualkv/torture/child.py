@@ -27,7 +27,7 @@ __all__ = ["Child", "Samples", "has_converged", "unsettled"]
 _START_SECONDS: Final = 30.0
 _STOP_SECONDS: Final = 60.0
 _SCRAPE_SECONDS: Final = 10.0
-_SAMPLE: Final = re.compile(r"^(proxy_\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
+_SAMPLE: Final = re.compile(r"^((?:proxy|process)_\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 
 Samples = Mapping[tuple[str, str], float]
 """The figures of ``/metrics`` by name and labels."""

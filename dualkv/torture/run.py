@@ -18,6 +18,7 @@ from dualkv.torture.faults import available_faults, choose_faults
 from dualkv.torture.generate import choose_templates
 from dualkv.torture.report import Result, as_json, details, line, table
 from dualkv.torture.seed import Options, keys_in, run_seed
+from dualkv.torture.soak import run_soak, soak_lines
 from dualkv.torture.stores import Store, Stores, open_store, own_stores, throw_away_stores
 
 __all__ = ["run_torture"]
@@ -32,6 +33,8 @@ def run_torture(
     binaries: tuple[Path | None, Path | None],
     may_flush: bool,
     as_json_lines: bool,
+    soak_seconds: float = 0.0,
+    with_modes: bool = False,
 ) -> bool:
     """Run all seeds and print what became of them; stopped by Ctrl-C, what there is so far.
 
@@ -43,6 +46,8 @@ def run_torture(
         binaries: The servers to start, found by themselves if None.
         may_flush: Whether the user's stores may be emptied.
         as_json_lines: Print a JSON object per seed instead of text.
+        soak_seconds: Instead of seeds, one dualkv for so long (`dualkv.torture.soak`).
+        with_modes: Whether its mode changes meanwhile.
 
     Returns:
         Whether all seeds ended equal, and all of them were run.
@@ -60,6 +65,8 @@ def run_torture(
     results: list[Result] = []
     with stores as pair:
         trio.run(_check, pair, options, may_flush or own is None)
+        if soak_seconds:
+            return trio.run(_soak, pair, options, soak_seconds, with_modes)
         trio.run(_run, pair, options, seeds, results, as_json_lines)
     if not as_json_lines:
         print("\n".join(table(results)))
@@ -92,6 +99,14 @@ async def _run(
                 results.append(result)
                 _tell(result, as_json_lines=as_json_lines)
             nursery.cancel_scope.cancel()
+
+
+async def _soak(stores: Stores, options: Options, seconds: float, with_modes: bool) -> bool:
+    """Soak, and print what became of it, round by round; return whether all is well."""
+    soak = await run_soak(stores, options, seconds, _say, with_modes=with_modes)
+    _say("")
+    print("\n".join(soak_lines(soak)), flush=True)
+    return soak.is_good
 
 
 async def _check(stores: Stores, options: Options, may_flush: bool) -> None:

@@ -27,7 +27,17 @@ from dualkv.torture.report import Result
 from dualkv.torture.stores import Store, Stores, open_store
 from dualkv.torture.words import Memory
 
-__all__ = ["Options", "keys_in", "run_seed"]
+__all__ = [
+    "Options",
+    "compare_both",
+    "empty_store",
+    "keys_in",
+    "links_before",
+    "run_seed",
+    "settings_of",
+    "traffic",
+    "wait_converged",
+]
 
 _POLL_SECONDS: Final = 0.1
 _POLLS_IN_A_ROW: Final = 3
@@ -68,7 +78,7 @@ async def run_seed(seed: int, stores: Stores, options: Options, say: Callable[[s
     started = trio.current_time()
     async with open_store(stores.primary) as primary, open_store(stores.secondary) as secondary:
         for store in (primary, secondary):
-            await _empty(store)
+            await empty_store(store)
         templates = choose_templates(
             primary.commands, secondary.commands, options.only, options.without, flushes=options.flushes
         )
@@ -76,17 +86,17 @@ async def run_seed(seed: int, stores: Stores, options: Options, say: Callable[[s
     planned, limits = plan_faults(rng, options.faults, options.longest_fault_seconds)
     result.faults += limits
     with tempfile.TemporaryDirectory(prefix="dualkv-torture-") as directory:
-        async with _links(stores, options, rng) as links:
-            child = Child(_settings(stores, links, options, limits, Path(directory)), Path(directory))
+        async with links_before(stores, options, rng) as links:
+            child = Child(settings_of(stores, links, options, limits, Path(directory)), Path(directory))
             with child:
                 await child.start()
                 scene = Scene(stores, links, child, rng, result.complaints)
                 history = History(options.history)
-                await _traffic(seed, scene, planned, templates, history, options, result, say)
+                await traffic(seed, scene, planned, templates, history, options, result, say)
                 say(f"seed {seed}: settling")
-                await _wait_converged(child, options, result)
+                await wait_converged(child, options, result)
                 say(f"seed {seed}: comparing")
-                await _compare(stores, history, options, result)
+                await compare_both(stores, history, options, result)
                 code = await child.terminate()
         if code:
             result.complaints.append(f"dualkv ended with {code}")
@@ -98,7 +108,9 @@ async def run_seed(seed: int, stores: Stores, options: Options, say: Callable[[s
 
 
 @asynccontextmanager
-async def _links(stores: Stores, options: Options, rng: random.Random) -> AsyncIterator[dict[str, Link]]:
+async def links_before(
+    stores: Stores, options: Options, rng: random.Random
+) -> AsyncIterator[dict[str, Link]]:
     """Run links in front of both stores for the block, if any fault needs them."""
     if not any(FAULTS[name].needs == "link" for name in options.faults if name in FAULTS):
         yield {}
@@ -112,7 +124,7 @@ async def _links(stores: Stores, options: Options, rng: random.Random) -> AsyncI
         nursery.cancel_scope.cancel("the seed is over")
 
 
-async def _empty(store: Store) -> None:
+async def empty_store(store: Store) -> None:
     """Remove everything."""
     await store.call("FLUSHALL")
     await store.call("SCRIPT", "FLUSH")
@@ -120,10 +132,10 @@ async def _empty(store: Store) -> None:
         await store.call("FUNCTION", "FLUSH")
 
 
-def _settings(
+def settings_of(
     stores: Stores, links: Mapping[str, Link], options: Options, limits: Sequence[str], directory: Path
 ) -> dict[str, str]:
-    """Return dualkv's settings."""
+    """Return dualkv's settings, by name."""
     settings: dict[str, str] = {}
     for which, backend in (("primary", stores.primary), ("secondary", stores.secondary)):
         link = links.get(which)
@@ -146,7 +158,7 @@ def _address(backend: BackendOptions) -> str:
     return f"{scheme or 'redis'}://{backend.username}@{host}"
 
 
-async def _traffic(
+async def traffic(
     seed: int,
     scene: Scene,
     planned: Sequence[Planned],
@@ -225,7 +237,7 @@ async def _tell_progress(seed: int, tally: Tally, options: Options, say: Callabl
         await trio.sleep(0.5)
 
 
-async def _wait_converged(child: Child, options: Options, result: Result) -> None:
+async def wait_converged(child: Child, options: Options, result: Result) -> None:
     """Wait until dualkv says that all is settled, several times in a row."""
     started = trio.current_time()
     agreeing = 0
@@ -240,7 +252,8 @@ async def _wait_converged(child: Child, options: Options, result: Result) -> Non
     result.converged_seconds = trio.current_time() - started
 
 
-async def _compare(stores: Stores, history: History, options: Options, result: Result) -> None:
+async def compare_both(stores: Stores, history: History, options: Options, result: Result) -> None:
+    """Compare both stores; *result* is told what differs."""
     async with open_store(stores.primary) as primary, open_store(stores.secondary) as secondary:
         found: Comparison = await compare_stores(primary, secondary, options.databases, options.tolerance_ms)
     result.keys = found.keys
