@@ -35,11 +35,14 @@ class Sampler:
         is_draining: Callable[[], bool],
         get_mode_since: Callable[[], float],
     ) -> None:
-        self._get_writer = get_writer
+        self.get_writer = get_writer
         self._is_draining = is_draining
         self._get_mode_since = get_mode_since
         self._started_at = time.time()
         self.series = Series(DURATION_BUCKETS_SECONDS)
+        self.looks = 0
+        """How often it has looked: about once in a second."""
+        self._looked = trio.Event()
 
     def __repr__(self) -> str:
         return f"<Sampler {self.series!r}>"
@@ -48,7 +51,7 @@ class Sampler:
         """Return what is going on now, as plain data."""
         now = time.time()
         return status_of(
-            self._get_writer(),
+            self.get_writer(),
             self.series,
             now,
             uptime_seconds=now - self._started_at,
@@ -56,21 +59,25 @@ class Sampler:
             is_draining=self._is_draining(),
         )
 
+    async def wait_look(self) -> None:
+        """Wait until it looks again."""
+        await self._looked.wait()
+
     async def run(self) -> None:
         """Look again and again, until cancelled."""
         self._take()
-        while True:  # noqa: ASYNC913 - each round sleeps
-            for _ in range(_LOOKS):
-                await trio.sleep(STEP_SECONDS / _LOOKS)
-                self._look()
-            self._take()
-
-    def _look(self) -> None:
-        stream = self._get_writer().stream
-        self.series.note_age(0.0 if stream is None else stream.oldest_age_seconds())
+        while True:
+            await trio.sleep(STEP_SECONDS / _LOOKS)
+            stream = self.get_writer().stream
+            self.series.note_age(0.0 if stream is None else stream.oldest_age_seconds())
+            self.looks += 1
+            if self.looks % _LOOKS == 0:
+                self._take()
+            looked, self._looked = self._looked, trio.Event()
+            looked.set()
 
     def _take(self) -> None:
-        writer = self._get_writer()
+        writer = self.get_writer()
         follows = "" if writer.secondary is None else writer.secondary.name
         self.series.take(
             sample_of(writer.metrics, writer.clock()),

@@ -66,7 +66,7 @@ def status_of(
             "refused": metrics.refused_connections,
         },
         "backends": backends,
-        "traffic": _traffic(series),
+        "traffic": _traffic(series, writer.primary.name),
         "stream": _stream(writer),
         "ledger": _books(metrics.total_ledger()),
         "convergence": converging,
@@ -77,15 +77,17 @@ def status_of(
     }
 
 
-def _traffic(series: Series) -> dict[str, Any]:
+def _traffic(series: Series, answers: str) -> dict[str, Any]:
+    """Return rates of each store, the one that answers first."""
+    rates = sorted(series.rates.items(), key=lambda item: (item[0][0] != answers, -item[1].ops_per_second))
     return {
         "over_seconds": round(series.over_seconds, 1),
-        "backends": {name: _rate(rate) for name, rate in series.by_backend.items()},
+        "backends": {
+            name: _rate(rate)
+            for name, rate in sorted(series.by_backend.items(), key=lambda item: item[0] != answers)
+        },
         "classes": [
-            {"backend": name, "class": category.value, **_rate(rate)}
-            for (name, category), rate in sorted(
-                series.rates.items(), key=lambda item: (item[0][0], -item[1].ops_per_second)
-            )
+            {"backend": name, "class": category.value, **_rate(rate)} for (name, category), rate in rates
         ],
     }
 
@@ -113,7 +115,12 @@ def _stream(writer: DualWriter) -> dict[str, Any] | None:
         "bytes": stream.waiting_bytes,
         "max_bytes": writer.config.secondary_queue_bytes,
         "queues": {
-            queue.value: {"queued": counters.ledger.queued, "capacity": counters.capacity}
+            queue.value: {
+                "queued": counters.ledger.queued,
+                "capacity": counters.capacity,
+                "failed": counters.ledger.failed,
+                "dropped": counters.ledger.dropped.total(),
+            }
             for queue, counters in metrics.queues.items()
         },
     }
