@@ -5,7 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help run test test-node test-deploy test-package site manifests torture soak conformance check format matrix bench docs clean
+.PHONY: help run test test-node test-deploy test-package test-page screenshots site manifests torture soak conformance check \
+	format matrix bench docs clean
 
 help: ## what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -47,6 +48,14 @@ site: $(STAMP) ## the documentation as a site, in build/site; and whether it is 
 	@$(SITE_TOOLS)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --config-file docs/site/mkdocs.yml
 	$(BIN)/python -m pytest -m site tests/docs/test_site.py $(ARGS)
+
+test-page: $(STAMP) ## the status page in a headless Chromium
+	@.ci/install-servers chromium
+	$(BIN)/python -m pytest -m page tests/page $(ARGS)
+
+screenshots: $(STAMP) ## the pictures of the status page in docs/images
+	@.ci/install-servers chromium
+	$(BIN)/python -m tests.page.screenshots
 
 manifests: $(STAMP) ## render deploy/kubernetes from the chart
 	@$(DEPLOY_TOOLS)

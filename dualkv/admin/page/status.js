@@ -444,6 +444,7 @@ function openModes() {
   tell([], "Choose a mode: what a change would mean is said before it is made.");
   allow(false, false);
   $("mode-dialog").showModal();
+  $("modes").querySelector("input:checked").focus();
 }
 
 const chosen = () => $("modes").querySelector("input:checked").value;
