@@ -94,7 +94,7 @@ async def test_key_tells_why_it_is_dirty(pair: Pair) -> None:
 
     assert (told["dirty"], other["dirty"]) == ("yes", "no")
     assert (told["dirty_reason"], status["dirty_keys"], status["condition"]) == (
-        "unreachable", "1", "attention",
+        "paused", "1", "attention",
     )  # fmt: skip
     assert float(told["dirty_seconds"]) >= 0
 

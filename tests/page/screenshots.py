@@ -34,6 +34,7 @@ def main() -> None:
             take(browser, stage, "status-page", {**DESKTOP, "height": 800}, "light")
         for number in range(4):
             stage.let_differ(b"cart:%d" % number, gap=number == 2)
+        time.sleep(_SETTLE_SECONDS)  # until they are confirmed
         stage.secondary.kill()
         with stage.traffic(200):
             time.sleep(_SETTLE_SECONDS)

@@ -210,7 +210,7 @@ function showPanels({stream, ledger, convergence, comparing, selftest, readiness
     const lost = (account) => total(account) - stream.queues.shadow[account];
     setFacts($("stream"), [
       ["queued", number(total("queued"))],
-      ["memory", `${size(stream.bytes)} of ${size(stream.max_bytes)}`],
+      ["memory", `${size(stream.bytes)} / ${size(stream.max_bytes)}`],
       ["in flight", number(ledger.in_flight)],
       ["offered", number(ledger.offered)],
       ["applied", number(ledger.applied)],
@@ -223,7 +223,7 @@ function showPanels({stream, ledger, convergence, comparing, selftest, readiness
   }
   const {coverage, divergences} = comparing;
   setFacts($("comparing"), [
-    ["", `${duration(divergences.window_seconds)} / ever`],
+    [`in ${duration(divergences.window_seconds)} / ever:`, ""],
     ...Object.entries(divergences.so_far).map(([kind, count]) => {
       const recent = divergences.recent[kind];
       return [words(kind), `${number(recent)} / ${short(count)}`, recent > 0];
