@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 
-from dualkv.admin import events
+from dualkv.admin import events, serving
 from dualkv.config.admin import admin_tokens
 from tests.support.asking import ask
 from tests.support.proxy import Proxy, running_proxy
@@ -36,7 +36,7 @@ async def told(stream: trio.SocketStream, count: int) -> list[tuple[str, Any]]:
     """Return the next *count* events, each with its name; chunks of HTTP are joined."""
     found: list[tuple[str, Any]] = []
     received = b""
-    with trio.fail_after(20):
+    with trio.fail_after(20):  # noqa: ASYNC912 - each round receives
         while len(found) < count:
             received += await stream.receive_some()
             lines = received.split(b"\n")
@@ -74,12 +74,7 @@ async def test_only_so_many_may_follow(proxy: Proxy, monkeypatch: pytest.MonkeyP
             await told(other, 1)
             refused = await ask(proxy.admin_port, "GET", "/events")
         assert (refused.status, refused.json) == (503, {"error": "2 follow already, the most that may"})
-        with trio.fail_after(10):
-            while True:  # until it has been noticed that the other one has left
-                async with following(proxy) as third:
-                    if b" 200 " in await third.receive_some(16):
-                        break
-                await trio.sleep(0.05)
+        await wait_until_status(proxy, 200)
 
 
 async def test_an_open_stream_does_not_hold_up_the_end(proxy: Proxy) -> None:
@@ -94,23 +89,27 @@ async def test_an_open_stream_does_not_hold_up_the_end(proxy: Proxy) -> None:
 
 async def test_who_does_not_read_is_disconnected(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
     """He would take the place of somebody else."""
-    monkeypatch.setattr(events, "_PATIENCE_SECONDS", 0.05)
-    feed = events.Feed(proxy.server.sampler)
-    sent = []
+    monkeypatch.setattr(serving, "_UNREAD_SECONDS", 0.1)
+    monkeypatch.setattr(events, "MAX_FOLLOWERS", 1)
+    large = b": " + b"x" * 16_000_000 + b"\n\n"
+    monkeypatch.setattr(events, "_event", lambda _, __: large)
+    async with following(proxy):
+        await wait_until_status(proxy, 503)
+        monkeypatch.setattr(events, "_event", lambda _, __: b": small\n\n")
+        await wait_until_status(proxy, 200)
 
-    async def receive() -> Any:
-        await trio.sleep_forever()
 
-    async def send(message: Any) -> None:
-        if message["type"] == "http.response.body":
-            assert feed.followers == 1
-            await trio.sleep_forever()
-        sent.append(message["type"])
+async def wait_until_status(proxy: Proxy, status: int) -> None:
+    """Wait until whoever asks for events gets a status: 503 while all places are taken, else 200."""
+    with trio.fail_after(20):
+        while (await ask_briefly(proxy)) != status:  # noqa: ASYNC110 - each round asks
+            await trio.sleep(0.02)
 
-    with trio.fail_after(10):
-        await events.EventStream(feed)({}, receive, send)
 
-    assert (sent, feed.followers) == (["http.response.start"], 0)
+async def ask_briefly(proxy: Proxy) -> int:
+    """Ask for events; return the status, and leave."""
+    async with following(proxy) as stream:
+        return int((await stream.receive_some(64)).split()[1])
 
 
 async def test_without_the_token_nothing_is_told() -> None:
