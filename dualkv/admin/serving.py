@@ -25,7 +25,8 @@ __all__ = ["MAX_CONNECTIONS", "serve_http"]
 MAX_CONNECTIONS: Final = 512
 """At once; who comes then is disconnected. Each one is a file descriptor that a client could have."""
 _UNREAD_SECONDS: Final = 5.0
-"""So long a client may not read what it asked for; then it is disconnected."""
+"""So long a client may not read a piece of what it asked for; then it is disconnected."""
+_PIECE_BYTES: Final = 65536
 
 _log = logging.getLogger("dualkv.http")
 
@@ -98,7 +99,7 @@ class _Server:
 
 
 class _PatientStream(trio.abc.HalfCloseableStream):
-    """A connection on which sending does not wait longer than `_UNREAD_SECONDS`.
+    """A connection on which sending a piece does not wait longer than `_UNREAD_SECONDS`.
 
     Args:
         transport: The connection. Who closes this one closes it.
@@ -116,8 +117,9 @@ class _PatientStream(trio.abc.HalfCloseableStream):
             trio.BrokenResourceError: It was not read, or the connection is broken.
         """
         try:
-            with trio.fail_after(_UNREAD_SECONDS):
-                await self._transport.send_all(data)
+            for start in range(0, len(data) or 1, _PIECE_BYTES):
+                with trio.fail_after(_UNREAD_SECONDS):
+                    await self._transport.send_all(data[start : start + _PIECE_BYTES])
         except trio.TooSlowError:
             await trio.aclose_forcefully(self._transport)
             raise trio.BrokenResourceError("what was asked for is not read") from None

@@ -50,7 +50,7 @@ async def test_who_does_not_read_is_disconnected_and_nobody_waits_for_him(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Neither the others, nor the end: Hypercorn alone would never end."""
-    monkeypatch.setattr(serving, "_UNREAD_SECONDS", 0.3)
+    monkeypatch.setattr(serving, "_UNREAD_SECONDS", 1.0)
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
             port = await start(nursery)
