@@ -23,8 +23,13 @@ SETS: dict[str, dict[str, Any]] = {
     "default": {},
     "all": {
         "secrets": {
-            "values": {"primary_password": "p: |\n#'\"", "users": "user default on nopass ~* &* +@all"}
+            "values": {
+                "primary_password": "p: |\n#'\"",
+                "users": "user default on nopass ~* &* +@all",
+                "admin_token": "0123456789abcdef",
+            }
         },
+        "admin": {"exposed": True, "from": [{"podSelector": {"matchLabels": {"team": "operators"}}}]},
         "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
         "autoscaling": {"enabled": True},
         "service": {"annotations": {"example.org/a": "b"}, "type": "LoadBalancer"},
@@ -79,7 +84,10 @@ def config_of(objects: dict[str, dict[str, Any]], tmp_path: Path) -> ProxyConfig
     text = objects["ConfigMap/dualkv"]["data"]["dualkv.toml"]
     secret = tmp_path / "secret"
     secret.write_text("redis://sentry@example.org/1")
+    token = tmp_path / "token"
+    token.write_text("0123456789abcdef")
     file = tmp_path / "dualkv.toml"
+    text = text.replace("/run/secrets/dualkv/admin_token", str(token))
     file.write_text(re.sub(r"/run/secrets/dualkv/\w+", str(secret), text))
     return load_config(file=file)
 
@@ -202,8 +210,9 @@ def test_pods_may_do_nothing_they_need_not(values: dict[str, Any]) -> None:
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
-    ports = " ".join(str(port["containerPort"]) for port in container["ports"])
-    assert f"EXPOSE {ports}\n" in dockerfile
+    ports = [str(port["containerPort"]) for port in container["ports"]]
+    assert f"EXPOSE {' '.join(ports[:2])}\n" in dockerfile
+    assert ports[2:] == (["9192"] if "admin" in values else [])
 
 
 @every_set
@@ -259,6 +268,26 @@ def test_what_selects_pods_finds_them(values: dict[str, Any]) -> None:
     assert all(selector.items() <= labels for selector in selectors)
 
 
+def test_nobody_outside_a_pod_reaches_its_control_unless_that_is_wanted(tmp_path: Path) -> None:
+    """By default it listens within the pod only; exposed, it is for those who are named."""
+    objects = by_kind({})
+    assert config_of(objects, tmp_path).admin == ("127.0.0.1", 9192)
+    assert "admin" not in str(objects["NetworkPolicy/dualkv"]) + str(objects["Service/dualkv-pods"])
+
+    exposed = by_kind(SETS["all"])
+    assert config_of(exposed, tmp_path).admin == ("", 9192)
+    rules = exposed["NetworkPolicy/dualkv"]["spec"]["ingress"]
+    (rule,) = [rule for rule in rules if rule["ports"] == [{"port": "admin"}]]
+    assert rule["from"] == SETS["all"]["admin"]["from"]
+    assert [port["name"] for port in exposed["Service/dualkv"]["spec"]["ports"]] == ["redis"]
+
+
+def test_control_is_not_exposed_without_a_token() -> None:
+    """dualkv would not start: so it is said before."""
+    with pytest.raises(Exception, match=r"admin\.exposed needs the secret admin_token"):
+        render({"admin": {"exposed": True, "from": [{"podSelector": {}}]}})
+
+
 def test_changed_settings_and_secrets_restart_the_pods() -> None:
     """They are read at the start only."""
     sums = [
@@ -279,6 +308,8 @@ def test_changed_settings_and_secrets_restart_the_pods() -> None:
     [
         {"config": {"listen": ":1"}},
         {"config": {"drain": "1h"}},
+        {"config": {"admin": ":9192"}},
+        {"admin": {"exposed": True, "from": []}},
         {"config": {"primary_password": "secret"}},
         {"config": {"metrics_tls": "mutual"}},
         {"secrets": {"values": {"password": "secret"}}},

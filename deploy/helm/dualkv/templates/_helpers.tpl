@@ -26,6 +26,13 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 {{- end }}
 
+{{- /* Whoever can reach it from another machine must say a token. */ -}}
+{{- define "dualkv.checkAdmin" -}}
+{{- if and .Values.admin.exposed (not (has "admin_token" (include "dualkv.secretNames" . | splitList "\n"))) }}
+{{- fail "admin.exposed needs the secret admin_token (secrets.names or secrets.values)" }}
+{{- end }}
+{{- end }}
+
 {{- define "dualkv.scheme" -}}
 {{ if eq (.Values.config.metrics_tls | default "off") "off" }}HTTP{{ else }}HTTPS{{ end }}
 {{- end }}
@@ -44,6 +51,7 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- define "dualkv.toml" -}}
 listen = ":6479"
 metrics = ":9191"
+admin = "{{ if .Values.admin.exposed }}:9192{{ else }}127.0.0.1:9192{{ end }}"
 lame_duck = "{{ .Values.shutdown.lameDuckSeconds }}s"
 drain = "{{ .Values.shutdown.drainSeconds }}s"
 {{- if ne .Values.journal.kind "none" }}
