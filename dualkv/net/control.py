@@ -15,6 +15,7 @@ import attrs
 
 from dualkv.config import ProxyMode
 from dualkv.core.mode_change import ModeChange
+from dualkv.core.words import some
 from dualkv.errors import ControlRefused, ModeChangeRefused
 from dualkv.net.copier import Copier
 from dualkv.net.resync import Resync
@@ -192,9 +193,9 @@ class Control:
             stream.pause()
         notes = ["it was paused already"] if was_paused else []
         if waiting.queued and not was_paused:
-            notes.append(f"{waiting.queued} commands that waited are left to copies of their keys")
+            notes.append(f"{some(waiting.queued, 'command')} that waited: left to copies of their keys")
         if waiting.in_flight and not was_paused:
-            notes.append(f"{waiting.in_flight} commands in flight have a second to be answered")
+            notes.append(f"in flight: {some(waiting.in_flight, 'command')}, with a second to be answered")
         return self._done(Outcome("pause", was_paused, True, tuple(notes)), asker)
 
     def resume(self, asker: Asker) -> Outcome:
@@ -211,10 +212,10 @@ class Control:
         dirty = self._writer.dirty
         if dirty and not mirroring.copier.is_repairing:
             notes.append(
-                f"{len(dirty)} keys are dirty and stay so: repair is {self._writer.config.repair}, ask for it"
+                f"{some(len(dirty), 'dirty key')}: repair is {self._writer.config.repair}, ask for it"
             )
         elif dirty:
-            notes.append(f"{len(dirty)} dirty keys are copied now")
+            notes.append(f"{some(len(dirty), 'dirty key')} to copy: that begins now")
         if dirty.needs_resync is not None:
             notes.append(f"a resync is required: {dirty.needs_resync}")
         return self._done(Outcome("resume", was_paused, False, tuple(notes)), asker)
@@ -273,7 +274,7 @@ class Control:
         mirroring = self._mirroring("repair", asker, may_send=True)
         dirty, was_repairing = self._writer.dirty, mirroring.copier.is_repairing
         mirroring.copier.repair_now()
-        notes = [f"{len(dirty)} dirty keys will be copied" if dirty else "no key is dirty"]
+        notes = [f"{some(len(dirty), 'dirty key')} to copy" if dirty else "no key is dirty"]
         if dirty.needs_resync is not None:
             notes.append(f"that is not all that may differ; a resync is required: {dirty.needs_resync}")
         if not mirroring.stream.gate.answers:
@@ -309,12 +310,12 @@ class Control:
         dropped = dirty.clear()
         notes = []
         if len(dirty):
-            notes.append(f"{len(dirty)} keys are kept: their copies are under way")
+            notes.append(f"{some(len(dirty), 'key')} kept: being copied")
         if dropped:
-            dirty.require_resync(f"{dropped} dirty keys were forgotten: {asker} asked for it")
+            dirty.require_resync(f"{some(dropped, 'dirty key')} forgotten: {asker} asked for it")
             begins_alone = config.resync == "auto" and config.repair != "off"
             notes.append(
-                f"{dropped} keys may differ, and nobody knows which: a resync is required, "
+                f"{some(dropped, 'key')} may differ, and nobody knows which: a resync is required, "
                 + ("and begins by itself" if begins_alone else "and has to be asked for")
             )
         return self._done(Outcome("drop-dirty", before, len(dirty), tuple(notes)), asker)
@@ -330,7 +331,7 @@ class Control:
         self._refuse_when_draining("drain", asker)
         config, clients = self._writer.config, self._writer.metrics.active_connections
         note = (
-            f"{clients} clients are connected; they, copies, and what waits for the other store have "
+            f"{some(clients, 'client')} connected; clients, copies, and what waits for the other store have "
             f"{config.drain_seconds:g} s each, after {config.lame_duck_seconds:g} s for load balancers"
         )
         return self._done(Outcome("drain", False, True, (note,)), asker)

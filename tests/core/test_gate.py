@@ -106,3 +106,18 @@ def test_answers_do_not_end_an_overload(gate: Gate) -> None:
     gate.answered()
 
     assert not gate.is_open
+
+
+def test_a_pause_shuts_the_gate_whatever_else_holds(gate: Gate) -> None:
+    """Copies are not sent, either; afterwards the gate is as it would have been."""
+    gate.pause(True)
+    assert (gate.state, gate.is_open, gate.is_paused, gate.takes_copies) == (
+        GateState.PAUSED, False, True, False,
+    )  # fmt: skip
+    gate.measure(1.0, 0.0)
+    assert gate.state is GateState.PAUSED
+
+    gate.pause(False)
+    assert (gate.state, gate.is_open, gate.is_paused, gate.takes_copies) == (
+        GateState.OVERLOADED, False, False, True,
+    )  # fmt: skip

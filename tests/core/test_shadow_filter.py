@@ -64,6 +64,24 @@ def test_all_or_nothing_is_exact() -> None:
     assert not admits(ShadowFilter(0.0), "GET", "")
 
 
+def test_a_share_that_is_changed_counts_as_if_it_had_been_said_before() -> None:
+    """Of rules too, unless they have a share of their own; what has been counted stays."""
+    changed = rules("a* GET sample=100%; b* TTL tolerance=5s")
+    assert all(admits(changed, "GET", f"c{number}") for number in range(100))
+    changed.take_share(0.0)
+    assert admits(changed, "GET", "a")
+    assert not admits(changed, "TTL", "b")
+    assert not admits(changed, "GET", "c")
+    assert (changed.unsampled, sum(changed.reads_by_rule().values())) == (2, 2)
+    changed.take_share(1.0)
+    assert admits(changed, "TTL", "b")
+    assert not changed.is_trivial
+
+    plain = ShadowFilter(0.5)
+    plain.take_share(1.0)
+    assert plain.is_trivial
+
+
 def test_a_share_that_grows_only_adds_keys() -> None:
     """What was compared yesterday goes on being compared."""
     samples = [sampled(share) for share in (0.01, 0.1, 0.5, 1.0)]

@@ -283,7 +283,7 @@ def test_nobody_outside_a_pod_reaches_its_control_unless_that_is_wanted(tmp_path
 
 
 def test_control_is_not_exposed_without_a_token() -> None:
-    """dualkv would not start: so it is said before."""
+    """Dualkv would not start: so it is said before."""
     with pytest.raises(Exception, match=r"admin\.exposed needs the secret admin_token"):
         render({"admin": {"exposed": True, "from": [{"podSelector": {}}]}})
 

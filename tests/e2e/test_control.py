@@ -106,7 +106,7 @@ async def test_pause_leaves_what_waits_to_copies(pair: Pair) -> None:
             await write_many(proxy, 100, value="w")
             assert proxy.metrics.total_ledger().in_flight > 0
             told = await change(proxy, "pause")
-            assert "have a second to be answered" in " ".join(told["notes"])
+            assert "with a second to be answered" in " ".join(told["notes"])
             assert proxy.metrics.total_ledger().queued == 0
             with trio.fail_after(5):
                 await wait_until(lambda: proxy.metrics.total_ledger().in_flight == 0)
@@ -322,7 +322,7 @@ async def test_repair_by_hand_begins_when_it_is_asked_for(pair: Pair) -> None:
         await write_many(proxy, 20)
         told = await change(proxy, "resume")
         dirty = len(proxy.metrics.dirty)
-        assert f"{dirty} keys are dirty and stay so" in told["notes"][0]
+        assert f"{dirty} dirty keys: repair is manual" in told["notes"][0]
         await trio.sleep(0.2)
         assert dirty == len(proxy.metrics.dirty)
         told = await change(proxy, "repair")

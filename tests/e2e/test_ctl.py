@@ -49,9 +49,9 @@ async def test_every_change_is_made_and_told(pair: Pair) -> None:
         await client.pipeline([("SET", "a", 1), ("SET", "b", 1)])
         resumed = await told(proxy, "resume")
         assert resumed.splitlines() == [
-            "resume: yes -> no", "- 2 keys are dirty and stay so: repair is manual, ask for it",
+            "resume: yes -> no", "- 2 dirty keys: repair is manual, ask for it",
         ]  # fmt: skip
-        assert await told(proxy, "repair") == "repair: no -> yes\n- 2 dirty keys will be copied\n"
+        assert await told(proxy, "repair") == "repair: no -> yes\n- 2 dirty keys to copy\n"
         await proxy.wait_repaired()
         assert await told(proxy, "sample", "0.1") == "sample: 1.0 -> 0.1\n"
         assert await told(proxy, "repair-rate", "500") == "repair-rate: 0 -> 500\n"
