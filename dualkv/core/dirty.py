@@ -288,19 +288,14 @@ class DirtyKeys:
         if key in self._entries:
             self._forget(key)
 
-    def clear(self) -> int:
-        """Forget all keys but those whose copy is under way; return how many were forgotten."""
-        count = len(self._entries)
-        # A million at once: what is left is collected, not what goes.
-        self._entries = {key: entry for key, entry in self._entries.items() if entry.is_taken}
-        self._names = {}
-        for db, name in self._entries:
-            self._names.setdefault(db, set()).add(name)
-        self._urgent.clear()
-        self._waiting.clear()
-        self._reasons = Counter(entry.reason for entry in self._entries.values())
-        self._bytes = sum(ENTRY_OVERHEAD_BYTES + len(name) for _, name in self._entries)
-        return count - len(self._entries)
+    def clear(self, most: int) -> int:
+        """Forget keys but those whose copy is under way, *most* of them; return how many were forgotten."""
+        forgotten = 0
+        while forgotten < most and (self._waiting or self._urgent):
+            key, _ = (self._waiting or self._urgent).popitem()
+            self._forget(key)
+            forgotten += 1
+        return forgotten
 
     def _forget(self, key: Key) -> None:
         self._reasons[self._entries.pop(key).reason] -= 1

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 import attrs
+import trio
 
 from dualkv.config import ProxyMode
 from dualkv.core.mode_change import ModeChange
@@ -26,6 +27,8 @@ from dualkv.observe.logs import AUDIT_LOGGER
 __all__ = ["Asker", "Control", "Knobs", "ModeOutcome", "Modes", "Outcome", "outcome_of"]
 
 _DUALKV_LOGGER: Final = "dualkv"
+_KEYS_AT_ONCE: Final = 4096
+"""To forget so many takes some milliseconds."""
 
 _log = logging.getLogger(AUDIT_LOGGER)
 
@@ -298,7 +301,7 @@ class Control:
             notes.append("the store that follows does not answer: it begins when it does")
         return self._done(Outcome("resync", progress.phase.value, "requested", tuple(notes)), asker)
 
-    def drop_dirty(self, asker: Asker) -> Outcome:
+    async def drop_dirty(self, asker: Asker) -> Outcome:
         """Forget which keys are dirty. They still may differ: so a resync is required from then on.
 
         Raises:
@@ -307,12 +310,16 @@ class Control:
         self._mirroring("drop-dirty", asker)
         dirty, config = self._writer.dirty, self._writer.config
         before = len(dirty)
-        dropped = dirty.clear()
+        dropped = 0
+        while count := dirty.clear(min(_KEYS_AT_ONCE, before - dropped)):
+            dropped += count
+            # Each time: a resync that has just begun has left these keys to the repair.
+            dirty.require_resync(f"dirty keys forgotten: {asker} asked for it")
+            await trio.lowlevel.checkpoint()  # clients wait meanwhile
         notes = []
         if len(dirty):
             notes.append(f"{some(len(dirty), 'key')} kept: being copied")
         if dropped:
-            dirty.require_resync(f"{some(dropped, 'dirty key')} forgotten: {asker} asked for it")
             begins_alone = config.resync == "auto" and config.repair != "off"
             notes.append(
                 f"{some(dropped, 'key')} may differ, and nobody knows which: a resync is required, "

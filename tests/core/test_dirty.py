@@ -94,7 +94,7 @@ def test_size_is_that_of_what_is_remembered() -> None:
     dirty.drop(A)
     assert dirty.size_bytes == ENTRY_OVERHEAD_BYTES + 400
     dirty.drop(A)
-    assert dirty.clear() == 1
+    assert dirty.clear(9) == 1
     assert dirty.size_bytes == 0
 
 
@@ -254,7 +254,7 @@ def test_clear_spares_what_is_under_way() -> None:
     dirty = dirty_keys(A, B)
     taken(dirty, count=1)
 
-    assert dirty.clear() == 1
+    assert dirty.clear(9) == 1
     assert list(dirty) == [A]
 
 
@@ -366,7 +366,7 @@ class DirtyKeysMachine(RuleBasedStateMachine):
     @rule()
     def resync(self) -> None:
         """All keys that are known are forgotten, but those under way; a resync would copy the others."""
-        self.dirty.clear()
+        self.dirty.clear(1000)
         self.dirty.needs_resync = None
         self.differs = set(self.under_way)
 

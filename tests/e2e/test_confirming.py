@@ -122,7 +122,7 @@ async def test_what_was_dropped_is_told_as_the_cause(pair: Pair) -> None:
             store.client_pause(600, all=True)
         await client.call("SET", "k", "new")
         await wait_until(lambda: bool(proxy.server.writer.dirty))
-        proxy.server.writer.dirty.clear()  # as an operator may who takes the difference for harmless
+        proxy.server.writer.dirty.clear(1000)  # as an operator may who takes the difference for harmless
         await trio.sleep(0.6)
         await client.call("GET", "k")
         await wait_until(lambda: proxy.metrics.divergences.total() > 0)

@@ -110,6 +110,18 @@ async def test_http_speaks_tls_with_the_newest_certificate(pems: Pems, pair: Pai
             await trio.to_thread.run_sync(_get, proxy.http_port, old)
 
 
+async def test_control_speaks_tls_and_can_ask_for_certificates(pems: Pems, pair: Pair) -> None:
+    """`admin_tls` is to the admin address what `metrics_tls` is to the other one."""
+    async with running_proxy(
+        pair.primary.address, mode=ProxyMode.REDIS_ONLY, tls_cert=pems.cert, tls_key=pems.key,
+        tls_client_ca=pems.ca, admin_tls="mutual",
+    ) as proxy:  # fmt: skip
+        context = pems.context(pems.of_client())
+        assert "redis-only" in await trio.to_thread.run_sync(_get, proxy.admin_port, context, "/api/mode")
+        with pytest.raises(OSError, match=r"(?i)certificate required|reset|closed|eof"):
+            await trio.to_thread.run_sync(_get, proxy.admin_port, pems.context(), "/api/mode")
+
+
 async def test_http_can_ask_for_certificates(pems: Pems, pair: Pair) -> None:
     """With 'mutual', who reads metrics must show one."""
     async with running_proxy(
