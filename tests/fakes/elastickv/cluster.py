@@ -18,7 +18,7 @@ from tests.fakes.elastickv.faults import Fault, Faults
 from tests.fakes.elastickv.leadership import Leadership
 from tests.fakes.elastickv.node import Node
 from tests.fakes.elastickv.numbers import write_scores
-from tests.fakes.elastickv.pace import PROMPT, CommitPipeline, Pace
+from tests.fakes.elastickv.pace import PROMPT, CommitPipeline, Pace, Turn
 from tests.fakes.elastickv.texts import NOT_LEADER, reset_connection
 from tests.fakes.elastickv.work import Work
 
@@ -78,8 +78,8 @@ class Cluster(Leadership):
         self.nodes = [Node(self, index) for index in range(node_count)]
         await self.revive()
 
-    async def perform(self, node: Node, work: Work) -> bytes | None:
-        """Do *work* for a client of *node*; return its reply.
+    async def perform(self, node: Node, work: Work, turn: Turn) -> bytes | None:
+        """Do *work* for a client of *node* when it is its *turn*; return its reply.
 
         None: the connection is to be cut. Nothing (``b""``): there will be no answer.
         """
@@ -91,7 +91,7 @@ class Cluster(Leadership):
             return refusal
         if work.is_write:
             objection = self.pipeline.objection(work)
-            reply = await self._commit(work) if objection is None else encode.error(objection)
+            reply = await self._commit(work, turn) if objection is None else encode.error(objection)
         else:
             replies = await self._engine.ask(work.requests, work.reply_count)
             reply = work.finish(replies).reply
@@ -101,7 +101,7 @@ class Cluster(Leadership):
             return encode.bulk("OK")
         return reply
 
-    async def _commit(self, work: Work) -> bytes:
+    async def _commit(self, work: Work, turn: Turn) -> bytes:
         leader = self.leader
         assert leader is not None
         is_applied = False
@@ -109,14 +109,14 @@ class Cluster(Leadership):
         self._in_flight.add(term)
         try:
             with term:
-                async with self.pipeline.transaction(work):
+                async with self.pipeline.transaction(work, turn):
                     is_applied = True
                     self.pipeline.committed += 1
                     replies = await self._engine.ask(work.requests, work.reply_count)
                     ran = work.finish(replies)
                     for _ in range(ran.harms):
                         self.note_harm("a script", leader)
-                    await self.pipeline.spend(ran.keys, ran.elements)
+                    await self.pipeline.spend(turn, ran.keys, ran.elements)
                     return ran.reply
         finally:
             self._in_flight.discard(term)
@@ -149,7 +149,9 @@ class Cluster(Leadership):
         reply = replies[0]
         if name == "BZPOPMIN" and reply != encode.null_array(2):
             pace = self.pipeline.pace
-            await self.pipeline.spend(1, 1, pace.transaction_seconds, pace.commit_seconds)
+            await self.pipeline.spend(
+                Turn(trio.current_time()), 1, 1, pace.transaction_seconds, pace.commit_seconds
+            )
         return _outcome(fault) if fault is not None else write_scores(name, args, reply)
 
     def note_harm(self, what: str, node: Node, *, is_fatal: bool = True) -> None:

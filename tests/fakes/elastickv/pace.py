@@ -12,7 +12,7 @@ import trio
 from tests.fakes.elastickv.texts import BUSY, INVALID_REQUEST, TOO_LARGE
 from tests.fakes.elastickv.work import Work
 
-__all__ = ["OBSERVED", "PARALLEL", "PROMPT", "CommitPipeline", "Pace"]
+__all__ = ["OBSERVED", "PARALLEL", "PROMPT", "CommitPipeline", "Pace", "Turn"]
 
 
 @attrs.frozen
@@ -51,11 +51,18 @@ PARALLEL: Final = Pace(commit_seconds=0.003, key_seconds=0.0011)
 """A cluster that needs 3 ms for a commit and can do many at once, up to 900 keys a second."""
 
 
+@attrs.define
+class Turn:
+    """When a connection's next command begins: not before the one before it was over."""
+
+    at: float = 0.0
+
+
 class CommitPipeline:
     """The commits of the leader, and how long each takes.
 
-    What is serial is kept as the time when the leader will be free, so that the mean is right however
-    inexactly the system sleeps.
+    What is serial is kept as the time when the leader will be free, and so is a connection's turn: the mean
+    is right however inexactly the system sleeps.
     """
 
     def __init__(self, pace: Pace) -> None:
@@ -99,38 +106,45 @@ class CommitPipeline:
         return None
 
     @asynccontextmanager
-    async def transaction(self, work: Work) -> AsyncIterator[None]:
+    async def transaction(self, work: Work, turn: Turn) -> AsyncIterator[None]:
         """Count a transaction for the block, and wait until it is committed."""
         self.committing += 1
         self.peak = max(self.peak, self.committing)
         try:
             if self._slots is None:
-                await self._commit(work)
+                await self._commit(work, turn)
                 yield
             else:
                 async with self._slots:
-                    await self._commit(work)
+                    turn.at = trio.current_time()
+                    await self._commit(work, turn)
                     yield
         finally:
             self.committing -= 1
 
-    async def _commit(self, work: Work) -> None:
+    async def _commit(self, work: Work, turn: Turn) -> None:
         pace = self._pace
         rate = pace.transactions_per_second
         seconds = pace.transaction_seconds + (1 / rate if rate else 0)
-        await self.spend(work.keys, work.elements, seconds, pace.commit_seconds)
+        await self.spend(turn, work.keys, work.elements, seconds, pace.commit_seconds)
 
     async def spend(
-        self, keys: int, elements: int, serial_seconds: float = 0.0, parallel_seconds: float = 0.0
+        self,
+        turn: Turn,
+        keys: int,
+        elements: int,
+        serial_seconds: float = 0.0,
+        parallel_seconds: float = 0.0,
     ) -> None:
         """Wait for what keys and elements cost, in turn, and other time."""
         pace = self._pace
         serial = serial_seconds + keys * pace.key_seconds + elements * pace.element_seconds
         if not serial and not parallel_seconds:
             return
-        now = trio.current_time()
-        self._free_at = max(now, self._free_at) + serial
-        await trio.sleep_until((self._free_at if serial else now) + parallel_seconds)
+        began = min(turn.at, trio.current_time())
+        self._free_at = max(began, self._free_at) + serial
+        turn.at = (self._free_at if serial else began) + parallel_seconds
+        await trio.sleep_until(turn.at)
 
 
 def _slots(pace: Pace) -> trio.Semaphore | None:

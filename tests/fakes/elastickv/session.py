@@ -17,6 +17,7 @@ from dualkv.resp.requests import RequestParser
 from tests.fakes.elastickv import replies
 from tests.fakes.elastickv.commands import COMMANDS, HARMFUL, Args, name_of
 from tests.fakes.elastickv.options import objection
+from tests.fakes.elastickv.pace import Turn
 from tests.fakes.elastickv.scripts import Refusal, read_script
 from tests.fakes.elastickv.transactions import Transaction
 from tests.fakes.elastickv.work import Work, plain_work, read_work, script_work, transaction_work
@@ -40,6 +41,7 @@ class Session:
         self._parser = RequestParser()
         self._pending: deque[Args] = deque()
         self._unsent = bytearray()
+        self._turn = Turn()
         self._name: bytes | None = None
         self._transaction = Transaction()
         self._channels: set[bytes] = set()
@@ -95,6 +97,8 @@ class Session:
     async def _receive(self) -> bool:
         """Take what arrives; return whether the client is still there."""
         data = await self._stream.receive_some(65536)
+        if not self._pending:
+            self._turn.at = max(self._turn.at, trio.current_time())
         try:
             self._pending += [request.args for request in self._parser.feed(bytes(data))]
         except RequestProtocolError as error:
@@ -200,7 +204,7 @@ class Session:
     async def _perform(self, work: Work) -> bytes | None:
         if work.is_write:
             await self._flush()
-        reply = await self._cluster.perform(self._node, work)
+        reply = await self._cluster.perform(self._node, work, self._turn)
         if reply == b"":
             return await self._unless_gone(_never)
         return reply
@@ -210,7 +214,7 @@ class Session:
         position = _option(args, b"STREAMS")
         if not position:
             return await self._perform(plain_work(args))
-        reply = await self._cluster.perform(self._node, read_work(args, position))
+        reply = await self._cluster.perform(self._node, read_work(args, position), self._turn)
         if reply != b"":
             return reply
         waiting = (*args[:position], b"BLOCK", b"0", *args[position:])
