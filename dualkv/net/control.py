@@ -158,7 +158,7 @@ class Control:
         dry_run: bool = False,
         wait_seconds: float = 2.0,
     ) -> ModeOutcome:
-        """Let clients be served in another mode (`dualkv.serve.ProxyServer.change_mode`).
+        """Let clients be served in another mode (`dualkv.succession.Succession.change_mode`).
 
         Args:
             mode: Which.
