@@ -216,7 +216,7 @@ class ProxyConfig:
     repair: str = setting(
         "auto",
         values.one_of("auto", "manual", "off"),
-        "Copying the state of keys that may differ: 'auto', 'manual' (when told to), or 'off'.",
+        "Copying the state of keys that may differ: 'auto', 'manual' (`dualkv ctl repair`), or 'off'.",
     )
     repair_rate: int = setting("0", values.count, "Keys that are repaired per second, at most; 0: no limit.")
     repair_divergences: bool = setting(
@@ -238,7 +238,8 @@ class ProxyConfig:
     resync: str = setting(
         "auto",
         values.one_of("auto", "manual"),
-        "Copying all keys when dirty keys are not enough any more: 'auto', or 'manual' (SIGUSR2).",
+        "Copying all keys when dirty keys are not enough any more: 'auto', or 'manual' (`dualkv ctl resync`, "
+        "or SIGUSR2).",
     )
     backfill: bool = setting("false", values.boolean, "Whether to copy all keys from the start on.")
     copy_bytes: int = setting(

@@ -44,10 +44,11 @@ async def test_every_route_is_in_the_document() -> None:
     }
 
 
+@pytest.mark.parametrize("said", ["", TOKEN[:-1] + "x"], ids=["no token", "a wrong one"])
 @pytest.mark.parametrize("operation", operations(), ids=lambda operation: operation.name)
-async def test_every_operation_asks_for_a_token_unless_it_is_public(operation: Operation) -> None:
+async def test_every_operation_asks_for_a_token_unless_it_is_public(operation: Operation, said: str) -> None:
     """What the document says of tokens is so."""
     async with running_proxy("127.0.0.1:1", admin_token=admin_tokens(TOKEN)) as proxy:
-        answer = await ask(proxy.admin_port, operation.method, operation.path)
+        answer = await ask(proxy.admin_port, operation.method, operation.path, token=said)
 
     assert (answer.status == 401) is not operation.is_public
