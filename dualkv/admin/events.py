@@ -1,77 +1,83 @@
 """What goes on as a stream of server-sent events, for a page that stays open.
 
 First ``series`` (the last minutes, as points), then ``status`` about once in a second, and ``point`` whenever
-the series has a new one. Everybody who follows is told the same bytes, made once; who reads too slowly misses
-what came meanwhile, and who reads nothing at all is disconnected (`dualkv.admin.serving`).
+the series has a new one. What is told is found out once for all who follow, and only while somebody does. Who
+reads too slowly misses what came meanwhile; who reads nothing at all is disconnected
+(`dualkv.admin.serving`).
 """
 
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
 import trio
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from dualkv.admin.sampler import Sampler
-from dualkv.core.series import Point
+from dualkv.admin.operations import Endpoint, refusal
 
-__all__ = ["MAX_FOLLOWERS", "EventStream", "Feed"]
+__all__ = ["MAX_FOLLOWERS", "EventStream", "Feed", "News", "events_endpoint"]
 
 MAX_FOLLOWERS: Final = 32
 """So many may follow at once."""
+_STEP_SECONDS: Final = 1.0
+
+Data = Mapping[str, Any]
+
+
+@attrs.frozen
+class News:
+    """What goes on at one moment."""
+
+    status: Data
+    """As ``/status`` tells it."""
+    points: Sequence[Data]
+    """As ``/series`` tells them."""
+
+    @property
+    def last_time(self) -> float:
+        """The time of the newest point."""
+        return self.points[-1]["time"] if self.points else -math.inf
+
+    def events_since(self, time: float) -> bytes:
+        """Return the events of points behind *time*, and of the status."""
+        points = [_event("point", point) for point in self.points if point["time"] > time]
+        return b"".join([*points, _event("status", self.status)])
+
+    def all_events(self) -> bytes:
+        """Return the events for somebody who has not been told anything."""
+        return _event("series", self.points) + _event("status", self.status)
 
 
 class Feed:
-    """The events of this process.
+    """What goes on, for all who follow.
 
     Args:
-        sampler: Knows what goes on.
+        find_out: Returns it; None: it cannot be found out now.
     """
 
-    def __init__(self, sampler: Sampler) -> None:
-        self._sampler = sampler
-        self._made_at = -1
-        self._status = b""
+    def __init__(self, find_out: Callable[[], Awaitable[News | None]]) -> None:
+        self._find_out = find_out
+        self._finding = trio.Lock()
+        self._news: News | None = None
+        self._found_at = -math.inf
         self.followers = 0
 
     def __repr__(self) -> str:
         return f"<Feed followers={self.followers}>"
 
-    @property
-    def has_room(self) -> bool:
-        """Whether one more may follow."""
-        return self.followers < MAX_FOLLOWERS
-
-    @property
-    def last_point(self) -> Point | None:
-        """The newest point of the series."""
-        points = self._sampler.series.points
-        return points[-1] if points else None
-
-    def series(self) -> bytes:
-        """Return the event with all points."""
-        return _event("series", [attrs.asdict(point) for point in self._sampler.series.points])
-
-    async def news(self, since: Point | None) -> bytes:
-        """Wait for the next look; return its events.
-
-        Args:
-            since: The last point that was told.
-        """
-        await self._sampler.wait_look()
-        if self._made_at != self._sampler.looks:
-            self._made_at, self._status = self._sampler.looks, self.status()
-        last = self.last_point
-        if last is None or last is since:
-            return self._status
-        return _event("point", attrs.asdict(last)) + self._status
-
-    def status(self) -> bytes:
-        """Return the event with the status of this moment."""
-        return _event("status", self._sampler.status())
+    async def news(self) -> News | None:
+        """Return what goes on now, or was a moment ago; None: nobody knows."""
+        async with self._finding:
+            if trio.current_time() >= self._found_at + _STEP_SECONDS / 2:
+                self._news = await self._find_out()
+                self._found_at = trio.current_time()
+            return self._news
 
 
 class EventStream(Response):
@@ -102,12 +108,25 @@ class EventStream(Response):
             self._feed.followers -= 1
 
     async def _tell(self, send: Send) -> None:
-        told = self._feed.last_point
-        events = self._feed.series() + self._feed.status()
+        told: News | None = None
         while True:
-            await send({"type": "http.response.body", "body": events, "more_body": True})
-            events = await self._feed.news(told)
-            told = self._feed.last_point
+            news = await self._feed.news()
+            if news is not None:
+                events = news.all_events() if told is None else news.events_since(told.last_time)
+                await send({"type": "http.response.body", "body": events, "more_body": True})
+                told = news
+            await trio.sleep(_STEP_SECONDS)
+
+
+def events_endpoint(feed: Feed) -> Endpoint:
+    """Return what answers whoever wants to follow."""
+
+    async def events(_: Request) -> Response:  # noqa: ASYNC124 - a plain one would run in a thread
+        if feed.followers >= MAX_FOLLOWERS:
+            return refusal(503, f"{feed.followers} follow already, the most that may")
+        return EventStream(feed)
+
+    return events
 
 
 def _event(name: str, data: Any) -> bytes:

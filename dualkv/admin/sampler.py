@@ -40,9 +40,6 @@ class Sampler:
         self._get_mode_since = get_mode_since
         self._started_at = time.time()
         self.series = Series(DURATION_BUCKETS_SECONDS)
-        self.looks = 0
-        """How often it has looked: about once in a second."""
-        self._looked = trio.Event()
 
     def __repr__(self) -> str:
         return f"<Sampler {self.series!r}>"
@@ -59,22 +56,15 @@ class Sampler:
             is_draining=self._is_draining(),
         )
 
-    async def wait_look(self) -> None:
-        """Wait until it looks again."""
-        await self._looked.wait()
-
     async def run(self) -> None:
         """Look again and again, until cancelled."""
         self._take()
-        while True:
-            await trio.sleep(STEP_SECONDS / _LOOKS)
-            stream = self.get_writer().stream
-            self.series.note_age(0.0 if stream is None else stream.oldest_age_seconds())
-            self.looks += 1
-            if self.looks % _LOOKS == 0:
-                self._take()
-            looked, self._looked = self._looked, trio.Event()
-            looked.set()
+        while True:  # noqa: ASYNC913 - each round sleeps
+            for _ in range(_LOOKS):
+                await trio.sleep(STEP_SECONDS / _LOOKS)
+                stream = self.get_writer().stream
+                self.series.note_age(0.0 if stream is None else stream.oldest_age_seconds())
+            self._take()
 
     def _take(self) -> None:
         writer = self.get_writer()

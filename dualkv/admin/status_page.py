@@ -1,4 +1,4 @@
-"""What goes on, at the admin address: the status page, ``/status``, ``/events``, ``/divergences``.
+"""What goes on, at the admin address: the status page, and what it asks for.
 
 The page is a few files in ``dualkv/admin/page``, served as they are. They hold no data, so they are public:
 the page asks for a token, and says it when it asks for data.
@@ -7,18 +7,19 @@ the page asks for a token, and says it when it asks for data.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import attrs
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from dualkv.admin.events import EventStream, Feed
+from dualkv.admin.events import Feed, News, events_endpoint
 from dualkv.admin.findings import findings_routes
-from dualkv.admin.operations import Operation, Parameter, refusal
+from dualkv.admin.operations import Operation, Parameter
 from dualkv.admin.sampler import Sampler
 from dualkv.core.divergence import DivergenceKind
 
-__all__ = ["PAGE_HEADERS", "status_operations"]
+__all__ = ["PAGE_HEADERS", "page_operations", "status_operations"]
 
 PAGE_HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -45,31 +46,46 @@ _QUERY: Final = (
 _ID: Final = (Parameter("id", "path", {"type": "string"}, "Its id."),)
 
 
+def page_operations() -> tuple[Operation, ...]:
+    """Return what the page is made of."""
+    return tuple(_file(*file) for file in _FILES)
+
+
 def status_operations(sampler: Sampler) -> tuple[Operation, ...]:
     """Return what can be asked for.
 
     Args:
         sampler: Knows what is going on.
     """
-    feed = Feed(sampler)
+
+    def points() -> list[dict[str, Any]]:
+        return [attrs.asdict(point) for point in sampler.series.points]
 
     async def status(_: Request) -> Response:  # noqa: ASYNC124 - a plain one would run in a thread
         return JSONResponse(sampler.status())
 
-    async def events(_: Request) -> Response:  # noqa: ASYNC124 - a plain one would run in a thread
-        if not feed.has_room:
-            return refusal(503, f"{feed.followers} follow already, the most that may")
-        return EventStream(feed)
+    async def series(_: Request) -> Response:  # noqa: ASYNC124 - a plain one would run in a thread
+        return JSONResponse(points())
+
+    async def find_out() -> News:  # noqa: ASYNC124 - others have to ask for it
+        return News(sampler.status(), points())
 
     endpoints = {route.path: route.endpoint for route in findings_routes(sampler.get_writer)}
     return (
-        *map(_file, *zip(*_FILES, strict=True)),
+        *page_operations(),
         Operation("GET", "/status", "Tell what is going on, at a glance.", status, answer={"type": "object"}),
+        Operation(
+            "GET",
+            "/series",
+            "Tell the last 15 minutes, a point each five seconds.",
+            series,
+            answer={"type": "array", "items": {"type": "object"}},
+        ),
         Operation(
             "GET",
             "/events",
             "Tell it again and again, as server-sent events: series, status, point.",
-            events,
+            events_endpoint(Feed(find_out)),
             answer={"type": "string"},
             media_type="text/event-stream",
             statuses={503: "Too many follow already."},

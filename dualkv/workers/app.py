@@ -18,20 +18,21 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dualkv.admin.control import MODE_FIELDS, asker_of
+from dualkv.admin.events import Feed, News, events_endpoint
 from dualkv.admin.guard import Guard
-from dualkv.admin.operations import BadRequest, Operation, refusal
+from dualkv.admin.operations import BadRequest, Operation, refusal, routes_of
+from dualkv.admin.status_page import page_operations
 from dualkv.config.admin import AdminToken
 from dualkv.errors import ModeChangeRefused
 from dualkv.net.control import Outcome
 from dualkv.observe.logs import AUDIT_LOGGER
 from dualkv.workers.asking import Answer
-from dualkv.workers.merging import merged_metrics, merged_pages
+from dualkv.workers.merging import merged_metrics, merged_pages, merged_series
 from dualkv.workers.team import Team
 
 __all__ = ["admin_app", "public_app"]
 
 _METHODS: Final = ("GET", "PUT", "POST", "DELETE", "PATCH")
-_PUBLIC_PATHS: Final = ("/openapi.json",)
 
 _audit = logging.getLogger(AUDIT_LOGGER)
 
@@ -113,14 +114,30 @@ def admin_app(team: Team, tokens: Collection[AdminToken], stop: Callable[[], Non
         asker = str(asker_of(request))
         return as_one(await team.ask_all(request.method, _target(request), body, asker))
 
+    async def find_out() -> News | None:
+        statuses = await team.ask_all("GET", "/status")
+        series = await team.ask_all("GET", "/series")
+        if not any(statuses):
+            return None
+        status = merged_pages([answer.json() for answer in statuses if answer is not None])
+        return News(status, merged_series([answer.json() for answer in series if answer is not None]))
+
+    async def series(_: Request) -> Response:
+        answers = await team.ask_all("GET", "/series")
+        return JSONResponse(merged_series([answer.json() for answer in answers if answer is not None]))
+
+    page = page_operations()
     changing = Operation("PUT", "/api/mode", "Change the mode in all workers.", change_mode, body=MODE_FIELDS)
     routes = [
+        *routes_of(page),
+        Route("/events", events_endpoint(Feed(find_out))),
+        Route("/series", series),
         Route("/api/mode", change_mode, methods=["PUT"]),
         Route("/api/drain", drain, methods=["POST"]),
         Route("/api/resync", resync, methods=["POST"]),
         Route("/{path:path}", other, methods=list(_METHODS)),
     ]
-    return Guard(Starlette(routes=routes), tokens, _PUBLIC_PATHS)
+    return Guard(Starlette(routes=routes), tokens, ["/openapi.json", *(operation.path for operation in page)])
 
 
 def as_one(answers: Iterable[Answer | None]) -> Response:

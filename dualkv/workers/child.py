@@ -36,7 +36,7 @@ __all__ = ["WRONG_SETTING", "worker_app"]
 
 WRONG_SETTING: Final = 2
 """The exit code of a worker that cannot start as it is set."""
-_ADMIN_PATHS: Final = ("/api/", "/openapi.json", "/events")
+_ADMIN_PATHS: Final = ("/api/", "/openapi.json", "/series")
 
 _log = logging.getLogger("dualkv.worker")
 

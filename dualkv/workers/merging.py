@@ -14,8 +14,9 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from dualkv.core.headline import Condition
+from dualkv.core.series import STEP_SECONDS
 
-__all__ = ["merged_metrics", "merged_pages"]
+__all__ = ["merged_metrics", "merged_pages", "merged_series"]
 
 _HIGHEST: Final = frozenset(
     {"proxy_dirty_functions", "proxy_resync_required", "proxy_journal_gap", "proxy_stream_gate"}
@@ -95,6 +96,23 @@ def _merged(name: str, values: Sequence[Any]) -> Any:
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in told):
         return max(told) if name.endswith(_TIMES) else _sum(told)
     return told[0] if all(value == told[0] for value in told) else ", ".join(dict.fromkeys(map(str, told)))
+
+
+def merged_series(series: Sequence[Sequence[Mapping[str, Any]]]) -> list[Any]:
+    """Return what several workers' points of the last minutes say together.
+
+    Args:
+        series: Each worker's, as ``/series`` tells them.
+
+    Returns:
+        A point per step; the newest only if each of them has told it.
+    """
+    steps: dict[int, list[Mapping[str, Any]]] = {}
+    for points in series:
+        for point in points:
+            steps.setdefault(int(point["time"] // STEP_SECONDS), []).append(point)
+    newest = min((int(points[-1]["time"] // STEP_SECONDS) for points in series if points), default=0)
+    return [_merged("", steps[step]) for step in sorted(steps) if step <= newest]
 
 
 def _sum(numbers: Iterable[float]) -> float:

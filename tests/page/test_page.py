@@ -69,6 +69,21 @@ def test_the_page_tells_when_dualkv_is_gone(browser: Browser) -> None:
         expect(page.locator("#connection")).to_have_text("no connection, trying again")
 
 
+def test_several_workers_are_one_page(browser: Browser) -> None:
+    """Their figures are added up, a change of the mode reaches all of them."""
+    with staged("--workers", "2") as stage, stage.traffic(), opened(browser, stage.url) as page:
+        condition(page, "well")
+        expect(page.locator("#node-clients .figure")).to_have_text("1 connected")
+        expect(page.locator("#chart-throughput path.first")).to_have_attribute("d", re.compile("M"))
+        for key in KEYS:
+            stage.let_differ(key)
+        expect(page.locator("#found button")).to_have_count(2)
+        page.get_by_role("button", name="Change mode…").click()
+        page.get_by_role("radio", name="dual-write", exact=False).nth(0).check()
+        page.get_by_role("button", name="Change", exact=True).click()
+        expect(page.locator("#mode")).to_have_text("dual-write")
+
+
 # --- divergences
 
 

@@ -10,7 +10,7 @@ from prometheus_client.exposition import generate_latest
 
 from dualkv.observe.collector import FAMILIES, MetricsCollector
 from dualkv.observe.metrics import ProxyMetrics
-from dualkv.workers.merging import merged_metrics, merged_pages
+from dualkv.workers.merging import merged_metrics, merged_pages, merged_series
 
 
 def scraped(metrics: ProxyMetrics) -> str:
@@ -84,3 +84,27 @@ def test_the_worst_headline_is_the_headline() -> None:
     assert told["condition"] == "trouble"
     assert told["reasons"] == ["worker 0, 2: redis serves the clients.", "worker 1: redis is down."]
     assert merged_pages([{"headline": well}] * 2)["headline"] == well
+
+
+def point(time: float, **figures: Any) -> dict[str, Any]:
+    """Return a point of a worker's last minutes."""
+    quiet = {"ops_per_second": 0.0, "p99_ms": None, "stream_age_seconds": 0.0, "dirty_keys": 0}
+    return {"time": time, **quiet, **figures}
+
+
+def test_points_of_one_step_are_one_point() -> None:
+    """Replies are added up, of latencies and ages the greatest counts; clocks differ by less than a step."""
+    one = [point(100.2, ops_per_second=10.0, p99_ms=3.0), point(105.2, ops_per_second=20.0)]
+    other = [point(104.9, ops_per_second=5.0, p99_ms=7.0, dirty_keys=2), point(109.9, stream_age_seconds=4.0)]
+
+    first, second = merged_series([one, other])
+    assert first == point(104.9, ops_per_second=15.0, p99_ms=7.0, dirty_keys=2)
+    assert second == point(109.9, ops_per_second=20.0, stream_age_seconds=4.0)
+
+
+def test_a_step_that_one_of_them_has_not_told_yet_is_left_out() -> None:
+    """It would look like half of the traffic; a worker that came later was not there before."""
+    one, other = [point(100.0), point(105.0), point(110.0)], [point(106.0)]
+
+    assert [each["time"] for each in merged_series([one, other, []])] == [100.0, 106.0]
+    assert merged_series([[], []]) == []

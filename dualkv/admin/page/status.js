@@ -375,7 +375,7 @@ async function lookForDivergences(count) {
     if (!answer.ok) return;
     const {divergences} = await answer.json();
     known = count;
-    showDivergences(divergences.reverse());
+    showDivergences(divergences.sort((one, other) => other.time.localeCompare(one.time) || other.id.localeCompare(one.id)));
   } catch (error) {
     console.info("divergences could not be asked for", error); // with the next event they are asked for again
   } finally {
