@@ -9,6 +9,7 @@ import redis
 import trio
 
 from dualkv.config import ProxyConfig, ProxyMode
+from dualkv.core.ledger import Queue
 from dualkv.net.writer import open_writer
 from dualkv.resp.encode import command
 from tests.support.client import Client, connect
@@ -131,6 +132,34 @@ async def test_wait_ends_as_asked_for(pair: Pair) -> None:
     assert 0.2 <= elapsed < 5
 
 
+async def test_who_got_nothing_changes_nothing_on_the_other_store(pair: Pair) -> None:
+    """A wait that ended with nil has no effect, and makes no key dirty."""
+    async with (
+        running_proxy(pair.primary.address, pair.secondary.address) as proxy,
+        connect(proxy.port) as client,
+    ):
+        replies = await client.pipeline([("BLPOP", "k", "0.05"), ("BZPOPMIN", "z", "0.05")])
+        assert replies == [b"*-1\r\n"] * 2
+        await proxy.wait_drained()
+        assert proxy.metrics.total_ledger().offered == 0
+        assert proxy.metrics.dirty.marked.total() == 0
+
+
+async def test_a_waiting_read_of_a_stream_is_never_replayed(pair: Pair) -> None:
+    """It changes nothing, and the other store has the entry by the XADD."""
+    async with (
+        running_proxy(pair.primary.address, pair.secondary.address) as proxy,
+        connect(proxy.port) as client,
+        connect(proxy.port) as giving,
+    ):
+        await start(client, proxy, "XREAD", "BLOCK", 0, "STREAMS", "s", "$")
+        await giving.call("XADD", "s", "1-1", "f", "v")
+        await client.receive(1)
+        await proxy.wait_drained()
+        assert proxy.metrics.total_ledger().offered == proxy.metrics.ledger(Queue.WRITE).offered == 1
+    assert contents(pair.secondary) == contents(pair.primary)
+
+
 async def test_first_come_first_served(pair: Pair) -> None:
     """Ten blocked clients get their elements in the order in which they began to wait."""
     async with (
@@ -172,9 +201,9 @@ async def test_client_that_leaves_takes_nothing(pair: Pair) -> None:
             await wait_until(lambda: blocked(proxy) == 0)
         await giving.call("RPUSH", "k", "kept")
         assert await giving.call("LRANGE", "k", 0, -1) == b"*1\r\n$4\r\nkept\r\n"
-        opened = proxy.metrics.backends["redis"].pool.events["opened"]
+        idle = proxy.metrics.backends["redis"].pool.connections["idle"]
 
-    assert opened == 2  # the lane, and one lease that was used again
+    assert idle == 1  # a lease that was used again, and not closed
 
 
 async def test_drain_releases_who_waits(pair: Pair) -> None:

@@ -106,6 +106,22 @@ def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leader_aware, "_PROBE_SECONDS", 0.1)
 
 
+def test_the_promised_times_and_bounds_are_kept() -> None:
+    """Nodes are asked every two seconds, at most a second each; 16 former leaders stay connected."""
+    assert (leader_aware._REFRESH_SECONDS, leader_aware._PROBE_SECONDS, MAX_FORMER) == (2.0, 1.0, 16)
+
+
+@pytest.mark.usefixtures("hurried")
+async def test_nodes_are_asked_again_and_again_though_nobody_doubts() -> None:
+    """So a leader that moves is noticed while nothing is written."""
+    async with fakes(2) as (first, second):
+        let_lead(first, first, second)
+        async with running(first.address, second.address) as bench:
+            await bench.wait_rounds(3)
+            let_lead(second, first, second)
+            await bench.wait_led_by(second.address)
+
+
 # --- finding the leader
 
 
