@@ -9,6 +9,8 @@ primary did, and all that one lane makes possible holds key by key.
 A command whose keys are in flight on several lanes is held: it raises the fence around its keys, waits until
 they have come together, and lowers the fence when it leaves. So does what may touch any key (``FLUSHALL``).
 
+Where nothing is mirrored nobody needs the order of a key: then each command takes the lane that owes least.
+
 The first lane is the one that tells who the primary is; the others connect only while it is up, and anew
 whenever it has connected anew. With one lane nothing of this costs anything.
 """
@@ -16,7 +18,7 @@ whenever it has connected anew. With one lane nothing of this costs anything.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
@@ -25,9 +27,11 @@ import trio
 
 from dualkv.core.context import Context
 from dualkv.core.fence import Claim, KeyFence
-from dualkv.core.in_flight import KeysInFlight
+from dualkv.core.in_flight import KeysInFlight, ordered_keys_of_all
+from dualkv.core.routing import Plan
 from dualkv.net.calls import Call
 from dualkv.net.lane import Barrier, Lane, LaneState, Waiting
+from dualkv.resp.requests import Request
 
 __all__ = ["Lanes"]
 
@@ -89,9 +93,19 @@ class Lanes:
         fence: Keys that have to wait, and who waits for them.
         count: How many lanes; 0: one, or many if `primary_connected` says so.
         most: How many the budget of connections allows.
+        keeps_order: Whether each key has one order; else only each client has.
     """
 
-    def __init__(self, make: Callable[[Lane | None], Lane], fence: KeyFence, count: int, most: int) -> None:
+    def __init__(
+        self,
+        make: Callable[[Lane | None], Lane],
+        fence: KeyFence,
+        count: int,
+        most: int,
+        *,
+        keeps_order: bool = True,
+    ) -> None:
+        self._keeps_order = keeps_order
         self._make = make
         self._fence = fence
         self._is_automatic = count == 0
@@ -159,6 +173,10 @@ class Lanes:
 
     # --- for those who send
 
+    def ordered_keys(self, commands: Iterable[tuple[Plan, Request]]) -> Keys:
+        """Return the keys whose order *commands* must keep with others; none where nobody has to ask."""
+        return () if self.is_single or not self._keeps_order else ordered_keys_of_all(commands)
+
     def where(self, keys: Keys, preferred: Lane | None = None) -> Lane | None:
         """Return the lane that a command on *keys* goes to now; None: it has to be held.
 
@@ -204,6 +222,7 @@ class Lanes:
         """
         if self.is_single:
             return self.first.submit(wire, waiting, context)
+        keys = keys if self._keeps_order else ()
         lane = self.where(keys, preferred)
         if lane is not None:
             return self._send(lane, wire, waiting, context, keys)

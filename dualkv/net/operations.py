@@ -21,7 +21,6 @@ from dualkv.core.blocking import gives_back, wait_seconds
 from dualkv.core.context import Context
 from dualkv.core.effects import effects_of
 from dualkv.core.effects.model import Execution
-from dualkv.core.in_flight import ordered_keys_of_all
 from dualkv.core.ledger import Queue
 from dualkv.core.mirror import commands_item
 from dualkv.core.routing import Plan
@@ -227,7 +226,7 @@ class ClientOperations:
         asked = self._writer.ask_transaction(transaction.queued, context)
         wire += b"".join(asked.wires)
         block = TransactionBlock(self._writer, context, reply, plan, transaction, behind, finish, asked)
-        self._lanes.submit(wire, block, context, ordered_keys_of_all(transaction.queued))
+        self._lanes.submit(wire, block, context, self._lanes.ordered_keys(transaction.queued))
         return await reply.wait()
 
     async def _call(

@@ -22,7 +22,6 @@ from typing import Final, cast
 import trio
 
 from dualkv.commands.keys import keys_of
-from dualkv.core.in_flight import ordered_keys_of_all
 from dualkv.core.routing import ON_LANES, ORDINARY, Plan, Route, plan_of
 from dualkv.core.session import Replies, SessionState
 from dualkv.core.subscriptions import Kind, push
@@ -390,7 +389,7 @@ class ClientSession:
         else:
             return True  # it is answered here, or waits until nothing is outstanding
         is_behind = is_behind or self._outstanding > 0
-        lane = self._lanes.where(ordered_keys_of_all(commands), self._at if is_behind else None)
+        lane = self._lanes.where(self._lanes.ordered_keys(commands), self._at if is_behind else None)
         if is_behind and (lane is None or lane is not self._at):
             return False
         if lane is not None and lane.is_congested:
@@ -497,7 +496,7 @@ class ClientSession:
         self._submit(b"".join(pieces), batch, plans, requests)
 
     def _submit(self, wire: bytes, batch: ClientBatch, plans: list[Plan], requests: list[Request]) -> None:
-        keys = () if self._lanes.is_single else ordered_keys_of_all(zip(plans, requests, strict=True))
+        keys = self._lanes.ordered_keys(zip(plans, requests, strict=True))
         self._lanes.submit(wire, batch, self._context, keys, self._at)
 
     def submit(
@@ -508,8 +507,7 @@ class ClientSession:
             self._uncork()
         self._outstanding += 1
         self._last = waiting
-        keys = () if self._lanes.is_single else ordered_keys_of_all(commands)
-        self._lanes.submit(wire, waiting, self._context, keys, self._at)
+        self._lanes.submit(wire, waiting, self._context, self._lanes.ordered_keys(commands), self._at)
 
     @property
     def has_outstanding(self) -> bool:

@@ -144,7 +144,10 @@ class DualWriter:
         )
         self.fence = KeyFence()
         self._introduction = _INTRODUCTION if plan.follows or plan.answers == "secondary" else ()
-        self.lanes = Lanes(self._make_lane, self.fence, config.lanes, self.primary.options.pool_size // 2)
+        self.lanes = Lanes(
+            self._make_lane, self.fence, config.lanes, self.primary.options.pool_size // 2,
+            keeps_order=self.mirrors,
+        )  # fmt: skip
         self.lane = self.lanes.first
         self.leases = LeasePool(self.primary, self.lane.logins)
         self.subscriptions = SubscriptionPool(self.primary, self.hub, self.lane.logins)

@@ -56,10 +56,12 @@ class LanesBench:
 
 
 @asynccontextmanager
-async def lanes_to(fake: FakeBackend, count: int = 3, **options: int) -> AsyncIterator[LanesBench]:
+async def lanes_to(
+    fake: FakeBackend, count: int = 3, *, keeps_order: bool = True
+) -> AsyncIterator[LanesBench]:
     """Run lanes to *fake* for the block; when it begins, all are up."""
     counters, fence = PoolCounters(), KeyFence()
-    backend = backend_for(fake, counters, **options)
+    backend = backend_for(fake, counters)
     async with running_hub() as hub:
 
         def first_connected(_: list[bytes]) -> None:
@@ -70,7 +72,7 @@ async def lanes_to(fake: FakeBackend, count: int = 3, **options: int) -> AsyncIt
                 return Lane(backend, hub, counters, time.perf_counter, behind=behind)
             return Lane(backend, hub, counters, time.perf_counter, on_connected=first_connected)
 
-        lanes = Lanes(make, fence, count, options.get("pool_size", 128) // 2)
+        lanes = Lanes(make, fence, count, count, keeps_order=keeps_order)
         bench = LanesBench(lanes, fake, fence, counters)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lanes.run)
@@ -140,6 +142,19 @@ async def test_flush_is_not_starved_by_commands_that_go_on_coming() -> None:
         await bench.wait_over(waiters)
 
         assert bench.order(*waiters)[3:6] == [3, 4, 5]
+
+
+async def test_without_a_follower_a_key_has_no_lane() -> None:
+    """Nobody needs its order: commands on one key go side by side, and nothing is held."""
+    async with running_fake(echo) as fake, lanes_to(fake, keeps_order=False) as bench:
+        fake.replies.shut()
+        waiters = [bench.submit("INCR a", b"a"), bench.submit("DECR a", b"a")]
+        waiters.append(bench.submit("FLUSHALL", everything=True))
+        connections = {await bench.connection_of(words) for words in ("INCR a", "DECR a", "FLUSHALL")}
+
+        assert len(connections) == 3
+        fake.replies.open()
+        await bench.wait_over(waiters)
 
 
 async def test_barrier_waits_for_what_is_held_too() -> None:
