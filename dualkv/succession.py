@@ -6,6 +6,7 @@ it out; here the two meet, one change at a time.
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
@@ -199,6 +200,7 @@ class Succession:
             self.writer, self.since = after, time.time()
             waited_seconds = await takeover.complete()
         self._takeover = None
+        gc.collect()  # who has served is a large heap of objects that refer to each other
         return attrs.evolve(change, waited_seconds=waited_seconds, is_done=True)
 
     async def _make(self, config: ProxyConfig) -> DualWriter:

@@ -91,7 +91,7 @@ class SelfTest:
         self._findings: list[Finding] = []
         self._obstacle = ""
         self._judge = ShadowJudge(
-            ProxyMetrics(), self, writer.reread, writer.clock,
+            ProxyMetrics(), self, writer.rereading.reread, writer.clock,
             min(writer.config.confirm_after_seconds, _CONFIRM_AFTER_SECONDS),
             on_settled=lambda item, how: self._tell(item.request.args[1], how),
         )  # fmt: skip

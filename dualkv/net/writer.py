@@ -11,8 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
-from functools import partial
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -22,12 +21,9 @@ from dualkv.commands.classify import CommandCategory, classify_command
 from dualkv.commands.keys import keys_of
 from dualkv.config import ProxyConfig
 from dualkv.core.auth import users_from
-from dualkv.core.confirming import Suspicion, milliseconds_told
 from dualkv.core.context import Context
-from dualkv.core.coverage import covered_key
 from dualkv.core.dialect import LEARNING, learn
 from dualkv.core.dirty import DirtyKeys, DirtyReason, Key
-from dualkv.core.divergence import DivergenceKind, HistoryEntry
 from dualkv.core.fence import Claim, KeyFence
 from dualkv.core.first_contact import FirstContacts
 from dualkv.core.history import WriteHistory
@@ -44,9 +40,9 @@ from dualkv.core.shadow_budget import ShadowBudget
 from dualkv.core.shadow_filter import ShadowFilter
 from dualkv.core.translator import NOT_ASKED, Asked, Translation, Translator
 from dualkv.core.vocabulary import Vocabulary
-from dualkv.errors import BackendUnavailable, ConnectionLost, ReplyProtocolError
+from dualkv.errors import BackendUnavailable
 from dualkv.net.backend import PubSubBackend, RedisBackend
-from dualkv.net.calls import PositionedCall, SingleCall
+from dualkv.net.calls import SingleCall
 from dualkv.net.copier import Copier
 from dualkv.net.divergence_log import DivergenceLogWriter
 from dualkv.net.hub import ReadinessHub
@@ -56,8 +52,10 @@ from dualkv.net.leader_aware import backend_of
 from dualkv.net.lease import LeasePool
 from dualkv.net.notes import WriteNotes
 from dualkv.net.operations import ClientOperations
+from dualkv.net.primary_clock import keep_time
 from dualkv.net.pubsub import SubscriptionPool
 from dualkv.net.removals import RemovalsWatch
+from dualkv.net.rereading import Rereading
 from dualkv.net.resync import Resync
 from dualkv.net.shadow import Facts, ShadowJudge
 from dualkv.net.shadow_pubsub import ShadowSubscriptions
@@ -67,7 +65,6 @@ from dualkv.observe.metrics import CommandCounters, ProxyMetrics
 from dualkv.observe.reports import DivergenceReports
 from dualkv.observe.sentry import SentryReporter
 from dualkv.resp.encode import command, not_listed, pack
-from dualkv.resp.replies import elements_of, is_error, value_of
 from dualkv.resp.requests import Request
 
 if TYPE_CHECKING:
@@ -78,8 +75,6 @@ __all__ = ["DualWriter", "open_writer"]
 _INTRODUCTION: Final = tuple(map(pack, INTRODUCTION))
 _SAYS_NOTHING: Final = (b"-ERR\r\n",) * len(LEARNING)
 
-_TIME_SECONDS: Final = 5.0
-"""How often the primary is asked for its time."""
 _SETTLING_SECONDS: Final = 0.05
 
 _HISTORY_ITEMS: Final = 2048
@@ -159,12 +154,13 @@ class DualWriter:
         self.removals: RemovalsWatch | None = None
         if self.secondary is not None and self.shadows:
             self.removals = RemovalsWatch(self.primary, self.secondary, clock)
+        self.rereading = rereading = Rereading(self)
         self.shadow_judge = ShadowJudge(
-            self.metrics, reports, self.reread, clock, config.confirm_after_seconds,
-            Facts(self._history, lambda: self.lanes.answered, lambda: self.metrics.resync.completed > 0,
+            self.metrics, reports, rereading.reread, clock, config.confirm_after_seconds,
+            Facts(rereading.history, lambda: self.lanes.answered, lambda: self.metrics.resync.completed > 0,
                   lambda item: self.shadow_filter.tolerance(item.plan, item.request.args),
                   self.removals.where_missing() if self.removals is not None else {}),
-            self._on_difference,
+            rereading.on_difference,
         )  # fmt: skip
         self.time = PrimaryTime((time.time() - clock()) * 1000)
         self.translator = Translator(self.time, config.secondary_timeout_seconds, self._is_uncertain)
@@ -467,24 +463,6 @@ class DualWriter:
         if self.stream is not None and self.resync is not None:
             self.notes.open(self.primary.name, self.stream, self.resync)
 
-    async def _keep_time(self) -> None:
-        """Ask the primary for its time, now and then."""
-        while True:
-            if self.lane.state is LaneState.UP:
-                sent = self.clock()
-                call = PositionedCall(1, partial(self._told_time, sent))
-                self.lanes.submit(command("TIME"), call, self.own_context)
-                with suppress(ConnectionLost):
-                    await call.wait()
-            else:
-                await self.wait_lane()
-            await trio.sleep(_TIME_SECONDS if self.time.is_settled else _SETTLING_SECONDS)
-
-    def _told_time(self, sent: float, frames: list[bytes], now: float) -> None:
-        with suppress(ReplyProtocolError, ValueError):  # it does not tell: our clock must do
-            seconds, microseconds = (int(value_of(element)) for element in elements_of(frames[0]))
-            self.time.observe(sent, now, seconds * 1000 + microseconds / 1000)
-
     def ask(self, plan: Plan, request: Request, context: Context) -> Asked:
         """Return what to ask behind a command."""
         stream = self.stream
@@ -580,57 +558,6 @@ class DualWriter:
         else:
             self.metrics.primary_read_errors += 1
 
-    def _on_difference(self, item: StreamItem, kind: DivergenceKind, is_confirmed: bool) -> None:
-        """Repair what differs, as the settings say."""
-        assert self.stream is not None
-        if self.removals is not None:
-            self.removals.ask_soon()
-        if is_confirmed and self.config.repair_divergences:
-            self.stream.mark_keys(item.keys_by_db() or (), DirtyReason.DIVERGED)
-        elif kind is DivergenceKind.MIGRATION_GAP and self.config.fill_gaps:
-            self.stream.mark_keys(item.keys_by_db() or (), DirtyReason.GAP)
-
-    def _history(self, item: StreamItem) -> tuple[HistoryEntry, ...]:
-        """Return what happened to a read's keys lately."""
-        if self.stream is None or self.stream.history is None:
-            return ()
-        return self.stream.history.of(item.keys_by_db() or (), self.clock())
-
-    async def reread(self, suspicion: Suspicion) -> None:
-        """Read again what differed, and compare again at the new position."""
-        item = suspicion.item
-        keys = item.keys()
-        await self.wait_free(keys)
-        if self.lane.state is not LaneState.UP:
-            self.shadow_judge.inconclusive(item, "primary_unreachable")
-            return
-        wire = item.request.raw + command("PTTL", covered_key(item.plan.spec, item.request.args))
-        call = PositionedCall(2, partial(self._read_again, suspicion))
-        self.lanes.submit(wire, call, item.context, keys)
-        try:
-            await call.wait()
-        except ConnectionLost:
-            self.shadow_judge.inconclusive(item, "primary_unreachable")
-
-    def _read_again(self, suspicion: Suspicion, frames: list[bytes], now: float) -> None:
-        """A reading of the primary: let the other store's enter the stream, at this position."""
-        reply, ttl = frames
-        item = suspicion.item
-        if is_error(reply):
-            self.shadow_judge.inconclusive(item, "primary_error")
-        elif self.stream is not None and not suspicion.is_over:
-            suspicion.ttl_milliseconds = milliseconds_told(ttl)
-            reads = [(item.plan, item.request, reply)]
-            if suspicion.is_last_reading:
-                args = (b"PTTL", covered_key(item.plan.spec, item.request.args))
-                reads.insert(0, (plan_of(args), Request(args, pack(args)), ttl))
-            self.stream.offer(
-                [
-                    StreamItem(plan, Queue.SHADOW, request, now, item.context, expected, suspicion)
-                    for plan, request, expected in reads
-                ]
-            )
-
     # --- life
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -646,7 +573,7 @@ class DualWriter:
                 services.start_soon(self.subscriptions.run)
                 async with trio.open_nursery() as draining:
                     if self.stream is not None:
-                        services.start_soon(self._keep_time)
+                        services.start_soon(keep_time, self)
                         draining.start_soon(self.stream.run)
                     task_status.started()
                     await self._begun.wait()

@@ -55,6 +55,8 @@ _SPARE: Final = 8
 """So many more descriptors or tasks: one that is about to end, idle connections in their pools."""
 _UNFIT: Final = ("proxy-", "limits-", "primary-kill")
 """Faults that end the process, give it other settings, or let the primary forget what it has counted."""
+_UNFIT_WITH_MODES: Final = (*_UNFIT, "secondary-kill")
+"""The same where the secondary may be the one that answers."""
 
 
 @attrs.frozen
@@ -229,7 +231,8 @@ async def run_soak(
         with_modes: Whether the mode changes all the while.
     """
     started = trio.current_time()
-    faults = [name for name in options.faults if not name.startswith(_UNFIT)]
+    unfit = _UNFIT_WITH_MODES if with_modes else _UNFIT
+    faults = [name for name in options.faults if not name.startswith(unfit)]
     options = attrs.evolve(options, faults=faults, flushes=False)
     async with open_store(stores.primary) as primary, open_store(stores.secondary) as secondary:
         for store in (primary, secondary):
