@@ -287,10 +287,10 @@ class Lanes:
         Raises:
             ConnectionLost: A lane broke.
         """
-        calls = [Call() for lane in self._all if lane.state is LaneState.UP]
-        for call, lane in zip(calls, [lane for lane in self._all if lane.state is LaneState.UP], strict=True):
+        calls = {lane: Call() for lane in self._all if lane.state is LaneState.UP}
+        for lane, call in calls.items():
             lane.submit(wire, call, context)
-        return [(await call.wait())[0] for call in calls]
+        return [(await call.wait())[0] for call in calls.values()]
 
     def when_answered(self, passed: Callable[[], None]) -> None:
         """Call *passed* once all replies to what has been sent so far have been seen, or are lost."""
