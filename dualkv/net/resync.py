@@ -77,6 +77,7 @@ class Resync:
         self._wanted: str | None = "backfill" if writer.config.backfill else None
         self._trouble_log = RateLimit(_LOG_SECONDS, writer.clock)
         self._told: str | None = None
+        self._scope = trio.CancelScope()
         self._saved_at = 0.0
         self._logged_at = 0.0
 
@@ -103,8 +104,16 @@ class Resync:
             mine.keys_done, mine.keys_removed = found.keys_done, found.keys_removed
             self.request(found.why)
 
+    def stop(self) -> None:
+        """Begin none, and do not go on with one."""
+        self._scope.cancel("nobody wants it any more")
+
     async def run(self) -> None:
-        """Run resyncs until cancelled."""
+        """Run resyncs until cancelled or stopped."""
+        with self._scope:
+            await self._run()
+
+    async def _run(self) -> None:
         dirty = self._writer.dirty
         while True:
             if dirty.needs_resync is not None and dirty.needs_resync != self._told:

@@ -164,8 +164,8 @@ class Takeover:
         for session in self._sessions():
             session.move_to(after)
         before.owns_notes, after.owns_notes = not after.shares_notes, True
-        if before.stream is not None and not step.will_mirror:
-            before.dirty.require_resync(f"writes are not mirrored in {step.after.value}")
+        if not step.will_mirror:
+            before.forsake(f"writes are not mirrored in {step.after.value}")
         if step.drains:  # then nothing is left to do
             before.close(0)
             with trio.move_on_after(_END_SECONDS):

@@ -199,6 +199,8 @@ class DualWriter:
         """Whether the notes are those of whom it succeeds."""
         self.owns_notes = not self.shares_notes
         """Whether it closes them in the end: nobody goes on with them."""
+        self._why_forsaken = ""
+        """Why the other store will not be equal in the end; empty: it will be."""
         self._begun = trio.Event()
         self._closing = trio.Event()
         self.ended = trio.Event()
@@ -585,6 +587,8 @@ class DualWriter:
             self.leases.close_idle()
             if self._owns_hub:
                 self.hub.close()
+            if self._why_forsaken:
+                self.dirty.require_resync(self._why_forsaken)
             if self.owns_notes:
                 self.notes.close()
             self.ended.set()
@@ -603,6 +607,12 @@ class DualWriter:
             services.start_soon(self.shadow_subscriptions.run)
         if self.removals is not None:
             services.start_soon(self.removals.run)
+
+    def forsake(self, why: str) -> None:
+        """Copy no more: the store that follows is given up. Whoever writes to it next must copy all keys."""
+        self._why_forsaken = why
+        if self.resync is not None:
+            self.resync.stop()
 
     async def wait_copied(self) -> None:
         """Return when no key is dirty that can be copied now: the stream holds all there is to say."""
