@@ -114,6 +114,7 @@ class Coverage:
         self._delimiter = delimiter
         self._max_prefixes = max_prefixes
         self._prefixes: dict[bytes, PrefixCoverage] = {}
+        self._total = PrefixCoverage()
         self._gathered: dict[Outcome, list[bytes]] = {outcome: [] for outcome in Outcome}
         self._matched = self._gathered[Outcome.MATCHED]
 
@@ -153,6 +154,7 @@ class Coverage:
         for prefix, count in Counter(self._prefixes_of(gathered)).items():
             counts = known.get(prefix) or self._learn(prefix)
             setattr(counts, name, getattr(counts, name) + count)
+        setattr(self._total, name, getattr(self._total, name) + len(gathered))
         gathered.clear()
 
     def _prefixes_of(self, keys: list[bytes]) -> list[bytes]:
@@ -174,15 +176,15 @@ class Coverage:
 
     def by_prefix(self) -> dict[bytes, PrefixCoverage]:
         """Return the counts of each prefix, in the order in which they were learnt; do not change them."""
-        for outcome, gathered in self._gathered.items():
-            if gathered:
-                self._count(outcome)
+        self._count_all()
         return self._prefixes
 
     def total(self) -> PrefixCoverage:
         """Return the counts of all prefixes together."""
-        total = PrefixCoverage()
-        for counts in self.by_prefix().values():
-            for name in Outcome:
-                setattr(total, name, getattr(total, name) + getattr(counts, name))
-        return total
+        self._count_all()
+        return attrs.evolve(self._total)
+
+    def _count_all(self) -> None:
+        for outcome, gathered in self._gathered.items():
+            if gathered:
+                self._count(outcome)

@@ -7,6 +7,7 @@ only where something was looked at: zero divergences over zero comparisons is ne
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from heapq import nsmallest
 from typing import Final
 
 import attrs
@@ -112,7 +113,8 @@ def _about_coverage(facts: ReadinessFacts, thresholds: Thresholds) -> Iterable[s
         few = {prefix: count for prefix, count in compared.items() if count < thresholds.min_reads}
         if few:
             which = "1 prefix has" if len(few) == 1 else f"{len(few):,} prefixes have"
-            named = _named(sorted((count, shown_prefix(prefix)) for prefix, count in few.items()))
+            fewest = nsmallest(_NAMED, ((count, prefix) for prefix, count in few.items()))
+            named = _named([(count, shown_prefix(prefix)) for count, prefix in fewest], len(few))
             yield f"{which} fewer than {thresholds.min_reads:,} compared reads: {named}."
 
 
@@ -178,9 +180,11 @@ def _where(counts: Mapping[bytes, int]) -> str:
     )
 
 
-def _named(counts: list[tuple[int, str]]) -> str:
+def _named(counts: list[tuple[int, str]], total: int = 0) -> str:
+    """Return the first few with their counts, and how many more there are of *total*, or of these."""
+    more = max(total, len(counts)) - _NAMED
     named = ", ".join(f"{name} ({count:,})" for count, name in counts[:_NAMED])
-    return f"{named} and {len(counts) - _NAMED:,} more" if len(counts) > _NAMED else named
+    return f"{named} and {more:,} more" if more > 0 else named
 
 
 def _duration(seconds: float) -> str:

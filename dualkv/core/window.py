@@ -24,7 +24,8 @@ class WindowCounter(Generic[Name]):
 
     def __init__(self, window_seconds: float) -> None:
         self._slot_seconds = window_seconds / _SLOTS
-        self._slots: deque[tuple[int, Counter[Name]]] = deque(maxlen=_SLOTS + 1)
+        self._slots: deque[tuple[int, Counter[Name]]] = deque()
+        self._total: Counter[Name] = Counter()
 
     def add(self, name: Name, now: float, count: int = 1) -> None:
         """Count something.
@@ -36,12 +37,21 @@ class WindowCounter(Generic[Name]):
         """
         number = int(now // self._slot_seconds)
         if not self._slots or self._slots[-1][0] != number:
+            self._forget(number)
             self._slots.append((number, Counter()))
         self._slots[-1][1][name] += count
+        self._total[name] += count
 
     def total(self, now: float) -> Counter[Name]:
         """Return what happened in the window that ends *now*."""
-        first = int(now // self._slot_seconds) - _SLOTS
-        while self._slots and self._slots[0][0] < first:
-            self._slots.popleft()
-        return sum((counts for _, counts in self._slots), Counter())
+        self._forget(int(now // self._slot_seconds))
+        return self._total.copy()
+
+    def _forget(self, number: int) -> None:
+        """Forget what is too old when the slot with a number begins."""
+        while self._slots and self._slots[0][0] < number - _SLOTS:
+            _, gone = self._slots.popleft()
+            for name, count in gone.items():
+                self._total[name] -= count
+                if not self._total[name]:
+                    del self._total[name]

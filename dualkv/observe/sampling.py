@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Final
 
 from dualkv.commands.classify import CommandCategory, category_of
@@ -23,16 +24,16 @@ def sample_of(metrics: ProxyMetrics, now: float) -> Sample:
         metrics: Whose.
         now: The time on our clock, in seconds.
     """
-    replies: dict[tuple[str, CommandCategory], Totals] = {}
+    counts: dict[tuple[str, CommandCategory], list[list[int]]] = {}
+    errors: Counter[tuple[str, CommandCategory]] = Counter()
     for name, backend in metrics.backends.items():
         for category, counters in zip(_CATEGORIES, backend.by_command, strict=True):
             if any(counters.counts):
-                totals = replies.get((name, category))
-                before = totals.counts if totals else (0,) * len(counters.counts)
-                replies[name, category] = Totals(
-                    tuple(map(sum, zip(before, counters.counts, strict=True))),
-                    counters.errors + (totals.errors if totals else 0),
-                )
+                counts.setdefault((name, category), []).append(counters.counts)
+                errors[name, category] += counters.errors
+    replies = {
+        what: Totals(tuple(map(sum, zip(*each, strict=True))), errors[what]) for what, each in counts.items()
+    }
     found = metrics.divergences.total()
     gaps = sum(
         count for (_, kind), count in metrics.divergences.items() if kind is DivergenceKind.MIGRATION_GAP
