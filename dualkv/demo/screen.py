@@ -139,5 +139,7 @@ def _hints(writer: DualWriter, addresses: ServerAddresses) -> RenderableType:
     if addresses.http is not None:
         table.add_row("[dim]metrics[/]", f"http://127.0.0.1:{addresses.http[1]}/metrics")
         table.add_row("[dim]health[/]", f"http://127.0.0.1:{addresses.http[1]}/readyz")
+    if addresses.admin is not None:
+        table.add_row("[dim]status page[/]", f"[bold]http://127.0.0.1:{addresses.admin[1]}/[/]")
     table.add_row("[dim]make it diverge[/]", f"redis-cli -p {secondary.port} SADD demo:tags:7 intruder")
     return table
