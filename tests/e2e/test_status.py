@@ -64,7 +64,7 @@ async def test_rates_and_latencies_are_told_by_class_and_store(pair: Pair) -> No
     assert all(0 < one["p50_ms"] <= one["p99_ms"] for one in classes.values())
     total = sum(one["ops_per_second"] for one in classes.values() if one["backend"] == "redis")
     assert told["traffic"]["backends"]["redis"]["ops_per_second"] == pytest.approx(total, abs=1)
-    assert told["traffic"]["over_seconds"] == pytest.approx(5, abs=1)
+    assert 4.9 < told["traffic"]["over_seconds"] < 30  # a busy machine is late
 
 
 async def test_what_has_been_compared_is_counted_also_after_a_change_of_the_mode(pair: Pair) -> None:
