@@ -21,11 +21,12 @@ from dualkv.core.selftest import KEY_PREFIX, Finding, SelfTestResult, Step, step
 from dualkv.errors import ConfigError
 from dualkv.net import selftest_runs
 from dualkv.net.lane import LaneState
+from dualkv.net.rereading import Rereading
 from dualkv.net.selftest import SelfTest
 from dualkv.net.selftest_runs import run_selftest
 from dualkv.net.shadow import ShadowJudge
 from dualkv.net.stream import SecondaryStream
-from dualkv.net.writer import DualWriter, open_writer
+from dualkv.net.writer import open_writer
 from tests.e2e.test_http import get, readiness
 from tests.fakes.elastickv import Cluster
 from tests.support.client import connect
@@ -239,7 +240,7 @@ def _never_read_again(patch: pytest.MonkeyPatch) -> None:
     async def reread(*_: object) -> None:
         await trio.lowlevel.checkpoint()
 
-    patch.setattr(DualWriter, "reread", reread)
+    patch.setattr(Rereading, "reread", reread)
 
 
 def _never_confirm(patch: pytest.MonkeyPatch) -> None:
