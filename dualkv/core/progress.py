@@ -47,6 +47,8 @@ class ResyncProgress:
     """Resyncs that have come to their end."""
     copying_since: float = 0.0
     """When this process began to copy, on our clock."""
+    ended_at: float = float("-inf")
+    """When the last one came to its end, on our clock."""
     done_before: int = 0
     """Keys that an earlier process has done."""
 
@@ -72,10 +74,15 @@ class ResyncProgress:
         """The primary has been walked."""
         self.phase, self.db, self.cursor = Phase.CHECKING, 0, b"0"
 
-    def end(self) -> None:
+    def end(self, now: float) -> None:
         """It is over."""
         self.phase = Phase.IDLE
         self.completed += 1
+        self.ended_at = now
+
+    def has_copied_since(self, moment: float) -> bool:
+        """Whether keys have been copied since a moment, by its clock."""
+        return self.is_running or self.ended_at >= moment
 
     def abandon(self) -> None:
         """It will not come to its end."""

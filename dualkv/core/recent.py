@@ -26,6 +26,23 @@ class RecentKeys:
         self._before: dict[int, set[bytes]] = {}
         self._began = 0.0
         self._has_lost_some = self._had_lost_some = False
+        self._held: dict[str, tuple[tuple[dict[int, set[bytes]], ...], bool]] = {}
+        """What was recent when contact with a store was lost, and whether some of that was lost."""
+
+    def hold(self, store: str, now: float) -> None:
+        """Keep what is recent until `release`: contact with a store is lost, and that moment counts for it.
+
+        Args:
+            store: Its name.
+            now: On the clock of `note`.
+        """
+        if store not in self._held:
+            self._turn(now)
+            self._held[store] = (self._before, self._now), self._has_lost_some or self._had_lost_some
+
+    def release(self, store: str) -> None:
+        """A store is back, and has been asked for."""
+        self._held.pop(store, None)
 
     def note(self, db: int, keys: Iterable[bytes], now: float) -> None:
         """Take note of keys that are about to be written.
@@ -35,8 +52,7 @@ class RecentKeys:
             keys: Which.
             now: On any clock, in seconds.
         """
-        if now - self._began > self._window_seconds:
-            self._begin(now)
+        self._turn(now)
         noted = self._now.get(db)
         if noted is None:
             noted = self._now[db] = set()
@@ -47,23 +63,29 @@ class RecentKeys:
 
     def note_everything(self, now: float) -> None:
         """Take note of a write that may have touched any key."""
-        if now - self._began > self._window_seconds:
-            self._begin(now)
+        self._turn(now)
         self._has_lost_some = True
 
-    def _begin(self, now: float) -> None:
+    def _turn(self, now: float) -> None:
+        """Begin another window if this one is over."""
+        if now - self._began <= self._window_seconds:
+            return
         is_next = now - self._began <= 2 * self._window_seconds
         self._before = self._now if is_next else {}
         self._had_lost_some = self._has_lost_some and is_next
         self._now, self._has_lost_some, self._began = {}, False, now
 
-    def since_window(self, now: float) -> tuple[list[tuple[int, bytes]], bool]:
-        """Return the keys of the window, and whether these are all."""
-        if now - self._began > self._window_seconds:
-            self._begin(now)
-        found = dict.fromkeys(_each(self._before))
-        found.update(dict.fromkeys(_each(self._now)))
-        return list(found), not (self._has_lost_some or self._had_lost_some)
+    def since_window(self, now: float, store: str = "") -> tuple[list[tuple[int, bytes]], bool]:
+        """Return the keys of the window, and whether these are all.
+
+        Args:
+            now: On the clock of `note`.
+            store: Whose contact is over; what is held for it counts, too.
+        """
+        self._turn(now)
+        held, has_lost_some = self._held.get(store, ((), False))
+        found = dict.fromkeys(key for noted in (*held, self._before, self._now) for key in _each(noted))
+        return list(found), not (self._has_lost_some or self._had_lost_some or has_lost_some)
 
     def saved(self, now: float) -> bytes:
         """Return the keys of the window for the next process: requests of database and keys."""

@@ -368,6 +368,8 @@ class Copier:
         if copied.commands:
             item = commands_item(Queue.COPY, copied.commands, now, Context(db=job.key[0]), job.attempts)
             item.mends = job.is_dirty
+            if job.is_dirty:  # who comes back may have lost it, however long ago it was written
+                self._writer.recent.note(job.key[0], (job.key[1],), now)
             self._stream.offer([item])
         self._writer.translator.not_holdable.update(copied.lost)
         for name in copied.lost:

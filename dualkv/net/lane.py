@@ -146,6 +146,7 @@ class Lane:
         on_connected: Called with the replies: the primary may be another one than before.
         before_sending: Called before the bytes of a round leave.
         behind: Another lane to the same backend: this one connects only while that one is up.
+        on_lost: Called when the connection broke.
     """
 
     def __init__(
@@ -158,9 +159,11 @@ class Lane:
         on_connected: Callable[[list[bytes]], None] = lambda _: None,
         before_sending: Callable[[], None] = lambda: None,
         behind: Lane | None = None,
+        on_lost: Callable[[], None] = lambda: None,
     ) -> None:
         self._before_sending = before_sending
         self._behind = behind
+        self._on_lost = on_lost
         self._introduction = introduction
         self._on_connected = on_connected
         self.state = LaneState.CONNECTING
@@ -405,7 +408,10 @@ class Lane:
         self._why = why
         self._hub.unregister(sock)
         sock.close()
-        self._backend.closed("lane", lost=why not in (_CLOSED, _MOVED))
+        is_lost = why not in (_CLOSED, _MOVED)
+        self._backend.closed("lane", lost=is_lost)
+        if is_lost:
+            self._on_lost()
         self.state = LaneState.CONNECTING
         self.is_open = False
         if self._settled.is_set():

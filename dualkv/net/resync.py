@@ -164,7 +164,7 @@ class Resync:
                 "keys": progress.keys_done, "removed": progress.keys_removed, "seconds": round(seconds, 1)
             },
         )  # fmt: skip
-        progress.end()
+        progress.end(clock())
         self._save(force=True)
 
     async def _ask(self, db: int, *requests: bytes) -> list[bytes]:

@@ -330,6 +330,8 @@ class Shard:
             self._connection.close()
             self._connection = None
             self._stream.backend.closed("stream", lost=lost)
+            if lost:
+                self._stream.lost_contact(self._stream.backend.name)
 
     # --- batches
 

@@ -90,6 +90,7 @@ class SecondaryStream:
         self.translator = translator
         self.dirty = dirty
         self._recent = recent
+        self._recent_window_seconds = config.recent_window_seconds
         self.dialect: Dialect | None = None
         """What the secondary understands; None: it has not been reached yet."""
         self._identity: Identity | None = None
@@ -298,9 +299,14 @@ class SecondaryStream:
         self.on_identified(self.backend.name, self._identity.run_id)
         self.wake_copier()
 
+    def lost_contact(self, backend: str) -> None:
+        """Take note that a store's connection broke: it may be another process when it comes back."""
+        self._recent.hold(backend, self.clock())
+
     def came_back(self, backend: str, forgotten: Forgotten) -> None:
         """Take note of what a store may have lost when it came back."""
         if forgotten is Forgotten.NOTHING:
+            self._recent.release(backend)
             return
         _log.warning(
             "a store came back as another process", extra={"backend": backend, "lost": forgotten.value}
@@ -308,10 +314,14 @@ class SecondaryStream:
         self.dirty.functions = True
         if forgotten is Forgotten.ANYTHING:
             self.dirty.require_resync(f"{backend} came back without its data, or older")
-        keys, is_all = self._recent.since_window(self.clock())
+        keys, is_all = self._recent.since_window(self.clock(), backend)
+        self._recent.release(backend)
         self.mark_keys(keys, DirtyReason.RESTARTED)
         if not is_all:
             self.dirty.require_resync(f"{backend} came back, and not all of its last writes are known")
+        since = self.clock() - self._recent_window_seconds
+        if backend == self.backend.name and self._metrics.resync.has_copied_since(since):
+            self.dirty.require_resync(f"{backend} came back, and may not have all that was just copied to it")
 
     def _commit(self) -> None:
         """Admit what was offered in this step, and hand it over."""

@@ -250,7 +250,7 @@ class DualWriter:
             self.primary.lanes += 1
         return Lane(
             self.primary, self.hub, self.answering.pool, self.clock, self._introduction, told,
-            self.notes.write, behind,
+            self.notes.write, behind, self._primary_lost,
         )  # fmt: skip
 
     def report_failure(self, error: Exception) -> None:
@@ -394,6 +394,10 @@ class DualWriter:
             await free.wait()
 
     # --- mirroring
+
+    def _primary_lost(self) -> None:
+        if self.stream is not None:
+            self.stream.lost_contact(self.primary.name)
 
     def _primary_connected(self, replies: list[bytes]) -> None:
         """A connection to the primary is new: it may be another one than it was, and have lost something."""

@@ -30,7 +30,7 @@ def test_resync_begins_with_the_first_key_and_ends() -> None:
         assert (progress.phase, progress.db, progress.cursor) == (Phase.COPYING, 0, b"0")
         progress.begin_checking()
         assert (progress.phase, progress.is_running) == (Phase.CHECKING, True)
-        progress.end()
+        progress.end(0.0)
 
     assert (progress.is_running, progress.completed) == (False, 2)
 
@@ -80,7 +80,7 @@ def test_finished_resync_is_not_run_again() -> None:
     """What was saved at the end says so."""
     progress = ResyncProgress()
     progress.begin("backfill", 100.0)
-    progress.end()
+    progress.end(0.0)
     found = ResyncProgress.loaded(progress.saved())
 
     assert found is not None

@@ -84,3 +84,20 @@ def test_every_write_of_the_window_is_known(
 
     assert {name for name, at in last.items() if now - at <= window_seconds} <= found
     assert found <= {name for name, at in last.items() if now - at <= 3 * window_seconds + 1e-6}
+
+
+def test_what_was_recent_when_contact_was_lost_is_kept_until_the_store_is_back() -> None:
+    """However long that takes, and whatever is written meanwhile; another store has its own moment."""
+    recent = RecentKeys(5)
+    recent.note(0, [b"long ago"], 50)
+    recent.note(0, [b"a"], 99)
+    recent.hold("one", 100)
+    recent.hold("one", 150)  # again: it was lost before
+    recent.note(0, [b"b"], 200)
+    recent.note(0, [b"c"], 300)
+
+    assert sorted(recent.since_window(301, "one")[0]) == [(0, b"a"), (0, b"c")]
+    assert recent.since_window(301, "other")[0] == [(0, b"c")]
+
+    recent.release("one")
+    assert recent.since_window(301, "one")[0] == [(0, b"c")]

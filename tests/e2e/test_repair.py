@@ -125,6 +125,35 @@ async def test_secondary_that_was_killed_is_brought_up_to_date(
         assert_equal(attrs.evolve(pair, secondary=secondary))
 
 
+async def test_secondary_that_forgets_what_was_repaired_gets_it_again(
+    pair: Pair, server_binary: Path
+) -> None:
+    """The write is long ago, its repair is not: a store that comes back without its last moments lacks it."""
+    with EmbeddedServer(server_binary, "--appendonly", "yes", "--appendfsync", "always") as secondary:
+        async with (
+            running_proxy(
+                pair.primary.address, secondary.address, DUAL_WRITE, recent_window_seconds=1
+            ) as proxy,
+            connect(proxy.port) as client,
+        ):
+            await client.call("SET", "before", "v")
+            await proxy.wait_repaired()
+            (log,) = [path for path in secondary.directory.rglob("*.aof") if ".incr." in path.name]
+            size = log.stat().st_size
+            await client.call("SET", "k", "v")
+            await trio.sleep(4)  # more than three windows
+            stream = proxy.server.writer.stream
+            assert stream is not None
+            stream.mark_keys([(0, b"k")], DirtyReason.DROPPED)
+            await proxy.wait_repaired()
+            secondary.kill()
+            with log.open("rb+") as file:
+                file.truncate(size)
+            secondary.restart()
+            stores = pair.primary.port, secondary.port
+            await wait_until(lambda: differences(state_of(stores[0]), state_of(stores[1])) == [])
+
+
 @pytest.mark.parametrize("shards", [1, 4])
 async def test_connections_that_are_cut_leave_nothing_unequal(pair: Pair, shards: int) -> None:
     """In the middle of requests and replies, so that nobody knows what was executed."""
