@@ -49,7 +49,7 @@ class ModeChanges:
 
     async def go_home(self) -> None:
         """Go on until the first mode has been reached."""
-        with trio.move_on_after(_HOME_SECONDS) as patience:
+        with trio.move_on_after(_HOME_SECONDS) as patience:  # noqa: ASYNC912 - it may be there already
             while self._at % len(_WAY):
                 await self._step()
                 await trio.sleep(_HURRY_SECONDS)

@@ -64,8 +64,8 @@ async def read_states(store: Store, keys: Sequence[bytes], *, idle_consumers: bo
     rest = iter(bodies)
     for key, kind, expiry in zip(keys, kinds, heads[1::2], strict=True):
         answers = [next(rest) for _ in _questions(kind, key)]
-        # It may have gone, or become something else, between the questions. And Valkey 9.1 keeps a hash for ever
-        # that COPY has made of one whose fields had expired by then: there is nothing in it.
+        # It may have gone, or become something else, between the questions. And Valkey 9.1 keeps a hash for
+        # ever that COPY has made of one whose fields had expired by then: there is nothing in it.
         is_hollow = kind == "hash" and answers[0] == []
         if kind in _ABSENT_TYPES or is_hollow or any(_is_no_answer(answer) for answer in answers):
             states.append({})

@@ -93,7 +93,7 @@ async def workers(pair: Pair, *options: str, mode: str = "dual-write") -> AsyncI
     finally:
         process.terminate()
         try:
-            with trio.fail_after(30):
+            with trio.fail_after(30, shield=True):
                 code = await trio.to_thread.run_sync(process.wait, abandon_on_cancel=True)
         finally:
             process.kill()
