@@ -157,6 +157,7 @@ class Takeover:
             How long clients' commands were held back, in seconds.
         """
         before, after, step = self._before, self._after, self._step
+        await self._select_new_databases()
         has_subscribers = await self._prepare_subscriptions()
         # In one step: from here on the new writer serves.
         if has_subscribers:
@@ -189,6 +190,19 @@ class Takeover:
         if step.swaps or not step.has_mirrored:
             after.findings.begin_coverage_anew()
         after.begin()
+
+    async def _select_new_databases(self) -> None:
+        """Find out whether the new store has the databases, too, that clients have selected meanwhile."""
+        after = self._after
+        for db in sorted(self._before.lane.dbs - after.lane.dbs):
+            try:
+                with trio.fail_after(_END_SECONDS):
+                    lease = await after.leases.take(after.own_context._replace(db=db))
+            except (BackendUnavailable, ConnectionLost, LoginRefused, trio.TooSlowError) as error:
+                _log.warning("a database is not there", extra={"db": db, "why": str(error)})
+            else:
+                after.leases.give_back(lease)
+                after.lane.dbs.add(db)
 
     async def _prepare_subscriptions(self) -> bool:
         """Subscribe at the new store; return whether that was done."""

@@ -40,11 +40,13 @@ class ModeChanges:
     """How long clients were held back, at most."""
     complaints: list[str] = attrs.field(factory=list)
     _at: int = 0
+    _due: float = 0.0
 
     async def run(self) -> None:
-        """Take a step every two seconds, until cancelled."""
+        """Take a step every two seconds, until cancelled; called again, it keeps the time."""
         while True:  # noqa: ASYNC913 - each round sleeps
-            await trio.sleep(_PERIOD_SECONDS)
+            await trio.sleep_until(self._due)
+            self._due = trio.current_time() + _PERIOD_SECONDS
             await self._step()
 
     async def go_home(self) -> None:

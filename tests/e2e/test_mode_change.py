@@ -11,6 +11,7 @@ import trio
 from dualkv import open_writer
 from dualkv.config import ProxyConfig, ProxyMode
 from dualkv.errors import ModeChangeRefused
+from dualkv.net.takeover import Takeover
 from dualkv.servers import free_port
 from tests.support.client import connect
 from tests.support.proxy import Proxy, running_proxy, wait_until
@@ -75,6 +76,26 @@ async def test_client_stays_who_it_was(pair: Pair, modes: Sequence[ProxyMode]) -
     state = state_of(pair.primary.port, (0, 2))
     assert (2, b"k") in state
     assert not differences(state, state_of(pair.secondary.port, (0, 2)))
+
+
+@pytest.mark.parametrize("mode", [SWAPPED, SHADOW])
+async def test_database_that_is_selected_first_while_the_mode_changes_goes_along(
+    pair: Pair, mode: ProxyMode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new connections were made before, so nobody had asked whether it is there."""
+    async with (
+        running_proxy(pair.primary.address, pair.secondary.address, DUAL_WRITE) as proxy,
+        connect(proxy.port) as client,
+    ):
+        settle = Takeover.settle
+
+        async def select_and_settle(takeover: Takeover, wait_seconds: float) -> None:
+            await client.pipeline([("SELECT", 5), ("SET", "k", "v")])
+            await settle(takeover, wait_seconds)
+
+        monkeypatch.setattr(Takeover, "settle", select_and_settle)
+        await change(proxy, mode)
+        assert await client.call("GET", "k") == b"$1\r\nv\r\n"
 
 
 async def test_who_watches_keys_has_seen_them_change(pair: Pair) -> None:

@@ -36,7 +36,9 @@ def test_what_piles_up_is_told(held: list[Held], complaints: list[str]) -> None:
 
 def test_modes_change_under_load_and_nothing_is_lost() -> None:
     """Forth through all five modes and back: no client sees an error, counters are exact, all is equal."""
-    ended = torture("--soak", "20s", "--faults", "none", "--modes", "--operations", "4000", "--clients", "30")
+    ended = torture(
+        "--soak", "20s", "--faults", "none", "--modes", "--operations", "15000", "--clients", "30"
+    )
 
     lines = [line for line in ended.stdout.splitlines() if not line.startswith("  ! memory")]
     assert all(": equal; " in line for line in lines if line.startswith("round ")), ended.stdout
