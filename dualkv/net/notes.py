@@ -72,6 +72,8 @@ class WriteNotes:
         self._noted: dict[int, list[bytes]] = {}
         self._beside: Counter[Key] = Counter()
         """Keys of commands that are executed beside the lane now."""
+        self._claimed: Counter[Key] = Counter()
+        """How often pending entries of these were claimed on the lane meanwhile."""
         self._processes: dict[str, str] = {}
 
     def __repr__(self) -> str:
@@ -140,6 +142,15 @@ class WriteNotes:
         for key in keys:
             if not self._beside[key]:
                 del self._beside[key]
+                self._claimed.pop(key, None)
+
+    def note_claims(self, keys: Iterable[Key]) -> None:
+        """Take note that pending entries of streams were claimed on the lane."""
+        self._claimed.update(key for key in keys if key in self._beside)
+
+    def claims(self, keys: Iterable[Key]) -> int:
+        """Return how often that has been, while something is executed beside the lane."""
+        return sum(self._claimed[key] for key in keys)
 
     def is_beside(self, keys: Iterable[Key]) -> bool:
         """Whether a command on one of *keys* is executed beside the lane now."""

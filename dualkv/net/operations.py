@@ -284,8 +284,9 @@ class ClientOperations:
         lease = await writer.leases.take(self._state.context)
         beside = writer.notes.begin_beside(self._state.context.db, [(plan, request)])
         try:
+            claims = writer.notes.claims(beside)
             reply = await self._wait_unblocked(blocked, lease, plan, request)
-            self._mirror(plan, request, reply, swaps)
+            self._mirror(plan, request, reply, swaps, lambda: writer.notes.claims(beside) != claims)
             return reply
         except BaseException:  # it may have been executed
             self._mark(plan, request, swaps)
@@ -308,12 +309,15 @@ class ClientOperations:
         self._lanes.submit(wire, attempt, context, keys_of(plan.spec, request.args))
         return await attempt.wait_reply()
 
-    def _mirror(self, plan: Plan, request: Request, reply: bytes, swaps: int) -> None:
+    def _mirror(
+        self, plan: Plan, request: Request, reply: bytes, swaps: int, has_claims: Callable[[], bool]
+    ) -> None:
         """Mirror what a command took after it had waited.
 
         It has no position on the lane. The keys of lists and sorted sets were empty a moment ago: their
         states are copied. What groups of streams have delivered is told by its ids, behind all that the lane
-        executed before.
+        executed before. If pending entries were claimed on the lane meanwhile (*has_claims*), nobody knows
+        whether these were among them: then streams are copied, too.
         """
         writer, stream = self._writer, self._writer.stream
         if stream is None or is_null(reply) or plan.queue is None:
@@ -328,7 +332,7 @@ class ClientOperations:
         translation = Translation(item, tuple((context.db, key) for _, key in effects.copies))
 
         def enter() -> None:
-            if stream.doubtful.swaps == swaps:
+            if stream.doubtful.swaps == swaps and not has_claims():
                 writer.enter(translation)
             else:
                 self._mark(plan, request, swaps)

@@ -30,7 +30,7 @@ from dualkv.core.history import WriteHistory
 from dualkv.core.identity import INTRODUCTION, Identity, identify
 from dualkv.core.in_flight import ordered_keys
 from dualkv.core.ledger import Queue
-from dualkv.core.mirror import NOT_DATA, PUBLISHING, StreamItem, keys_by_db, leaves_unknown
+from dualkv.core.mirror import CLAIMING, NOT_DATA, PUBLISHING, StreamItem, keys_by_db, leaves_unknown
 from dualkv.core.modes import mode_plan
 from dualkv.core.primary_time import PrimaryTime
 from dualkv.core.recent import RecentKeys
@@ -504,7 +504,10 @@ class DualWriter:
             self.translator.forget(plan, request.args, context.db)
             stream.offer([StreamItem(plan, plan.queue, request, now, context)])
         else:
-            self.enter(self.translator.translate(plan, request, frame, now, context, asked, answers))
+            translation = self.translator.translate(plan, request, frame, now, context, asked, answers)
+            if plan.spec.name in CLAIMING and translation.item is not None:
+                self.notes.note_claims([(context.db, request.args[1])])
+            self.enter(translation)
 
     def enter(self, translation: Translation) -> None:
         """Let enter what was executed at this position."""

@@ -210,3 +210,18 @@ def test_a_store_that_is_started_anew_later_is_others_business(tmp_path: Path) -
     again = Process.start(tmp_path)
     again.notes.remember_process("two", "y")
     assert again.dirty.needs_resync is None
+
+
+def test_claims_count_only_while_something_is_executed_beside_the_lane() -> None:
+    """Who waits for a stream learns whether its pending entries were claimed meanwhile."""
+    notes = Process.start(None).notes
+    waiting = Request((b"XREADGROUP", b"GROUP", b"g", b"c", b"BLOCK", b"0", b"STREAMS", b"s", b">"), b"")
+    notes.note_claims([(0, b"s")])
+    keys = notes.begin_beside(0, [(plan_of(waiting.args), waiting)])
+
+    assert notes.claims(keys) == 0
+    notes.note_claims([(0, b"s"), (0, b"other"), (1, b"s")])
+    assert notes.claims(keys) == 1
+
+    notes.end_beside(keys)
+    assert notes.claims(keys) == 0
