@@ -64,8 +64,6 @@ class Succession:
         """Who serves now."""
         self.since = time.time()
         """Since when, as Unix time."""
-        self.when_changed: list[Callable[[DualWriter], None]] = []
-        """Each is called with a writer that is about to serve."""
         self._metrics = metrics
         self._sentry = sentry
         self._hub = hub
@@ -193,13 +191,13 @@ class Succession:
             self._takeover = None
             takeover.abandon()
             raise
-        with trio.move_on_after(_COMPLETE_SECONDS, shield=True):  # whoever asked may be gone: it is done
-            after.adopt(before)
-            for tell in self.when_changed:
-                tell(after)
-            self.writer, self.since = after, time.time()
-            waited_seconds = await takeover.complete()
-        self._takeover = None
+        try:
+            with trio.fail_after(_COMPLETE_SECONDS, shield=True):  # whoever asked may be gone: it is done
+                after.adopt(before)
+                self.writer, self.since = after, time.time()
+                waited_seconds = await takeover.complete()
+        finally:
+            self._takeover = None
         gc.collect()  # who has served is a large heap of objects that refer to each other
         return attrs.evolve(change, waited_seconds=waited_seconds, is_done=True)
 

@@ -67,11 +67,6 @@ class Takeover:
         after.lane.dbs |= before.lane.dbs
         after.lane.logins.adopt(before.lane.logins)
 
-    @property
-    def is_pausing(self) -> bool:
-        """Whether clients' commands are held back, those of new clients too."""
-        return self._paused_at is not None
-
     async def connect(self) -> None:
         """Wait until the new writer has reached its stores.
 
@@ -194,15 +189,15 @@ class Takeover:
     async def _select_new_databases(self) -> None:
         """Find out whether the new store has the databases, too, that clients have selected meanwhile."""
         after = self._after
-        for db in sorted(self._before.lane.dbs - after.lane.dbs):
-            try:
-                with trio.fail_after(_END_SECONDS):
+        with trio.move_on_after(_END_SECONDS):  # noqa: ASYNC912 - mostly there is none
+            for db in sorted(self._before.lane.dbs - after.lane.dbs):
+                try:
                     lease = await after.leases.take(after.own_context._replace(db=db))
-            except (BackendUnavailable, ConnectionLost, LoginRefused, trio.TooSlowError) as error:
-                _log.warning("a database is not there", extra={"db": db, "why": str(error)})
-            else:
-                after.leases.give_back(lease)
-                after.lane.dbs.add(db)
+                except (BackendUnavailable, ConnectionLost, LoginRefused) as error:
+                    _log.warning("a database is not there", extra={"db": db, "why": str(error)})
+                else:
+                    after.leases.give_back(lease)
+                    after.lane.dbs.add(db)
 
     async def _prepare_subscriptions(self) -> bool:
         """Subscribe at the new store; return whether that was done."""
