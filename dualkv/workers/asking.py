@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+from collections.abc import Callable
 from typing import Any, Final
 
 import attrs
@@ -12,9 +13,9 @@ import trio
 
 from dualkv.admin.control import USER_HEADER
 
-__all__ = ["Answer", "WorkerSilent", "ask"]
+__all__ = ["Answer", "Worker", "WorkerSilent"]
 
-_PATIENCE_SECONDS: Final = 10.0
+_PATIENCE_SECONDS: Final = 5.0
 
 
 class WorkerSilent(Exception):
@@ -45,30 +46,39 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-async def ask(
-    path: str,
-    method: str,
-    target: str,
-    body: Any = None,
-    patience_seconds: float = _PATIENCE_SECONDS,
-    user: str = "",
-) -> Answer:
-    """Return what a worker answers.
+@attrs.define(eq=False)
+class Worker:
+    """One worker, whichever process it is now."""
 
-    Args:
-        path: Of its socket.
-        method: As HTTP has it.
-        target: Path and query.
-        body: Sent as JSON; None: none.
-        patience_seconds: How long it may take.
-        user: For whom.
+    number: int
+    path: str
+    """Of its socket for us."""
+    kill: Callable[[], None] = lambda: None
+    """Ends its process at once; another one follows."""
 
-    Raises:
-        WorkerSilent: It does not.
-    """
-    return await trio.to_thread.run_sync(
-        _ask, path, method, target, body, patience_seconds, user, abandon_on_cancel=True
-    )
+    async def ask(
+        self,
+        method: str,
+        target: str,
+        body: Any = None,
+        patience_seconds: float = _PATIENCE_SECONDS,
+        user: str = "",
+    ) -> Answer:
+        """Return what it answers.
+
+        Args:
+            method: As HTTP has it.
+            target: Path and query.
+            body: Sent as JSON; None: none.
+            patience_seconds: How long it may take.
+            user: For whom.
+
+        Raises:
+            WorkerSilent: It does not.
+        """
+        return await trio.to_thread.run_sync(
+            _ask, self.path, method, target, body, patience_seconds, user, abandon_on_cancel=True
+        )
 
 
 def _ask(path: str, method: str, target: str, body: Any, patience_seconds: float, user: str) -> Answer:

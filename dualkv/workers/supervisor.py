@@ -31,10 +31,10 @@ from dualkv.net.start_check import check_tls_files
 from dualkv.net.tls import http_context
 from dualkv.observe.metrics import ProxyMetrics
 from dualkv.workers.app import admin_app, public_app
-from dualkv.workers.asking import WorkerSilent
+from dualkv.workers.asking import Worker, WorkerSilent
 from dualkv.workers.child import WRONG_SETTING
 from dualkv.workers.order import WorkerOrder, config_of
-from dualkv.workers.team import Team, Worker
+from dualkv.workers.team import Team
 
 __all__ = ["Supervisor", "run_supervisor"]
 

@@ -6,48 +6,20 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
-import attrs
 import trio
 
 from dualkv.config import ProxyMode
 from dualkv.errors import ModeChangeRefused
-from dualkv.workers.asking import Answer, WorkerSilent, ask
+from dualkv.workers.asking import Answer, Worker, WorkerSilent
 from dualkv.workers.merging import merged_pages
 
-__all__ = ["Team", "Worker"]
+__all__ = ["Team"]
 
-_PATIENCE_SECONDS: Final = 5.0
 _WORD_SECONDS: Final = 20.0
 """How long a worker may take beyond what clients are asked to wait."""
 _MODE: Final = "/worker/mode"
 
 _log = logging.getLogger("dualkv.supervisor")
-
-
-@attrs.define(eq=False)
-class Worker:
-    """One worker, whichever process it is now."""
-
-    number: int
-    path: str
-    """Of its socket for us."""
-    kill: Callable[[], None] = lambda: None
-    """Ends its process at once; another one follows."""
-
-    async def ask(
-        self,
-        method: str,
-        target: str,
-        body: Any = None,
-        patience_seconds: float = _PATIENCE_SECONDS,
-        user: str = "",
-    ) -> Answer:
-        """Return what it answers (`dualkv.workers.asking.ask`).
-
-        Raises:
-            WorkerSilent: It does not.
-        """
-        return await ask(self.path, method, target, body, patience_seconds, user)
 
 
 class Team:

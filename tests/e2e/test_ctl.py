@@ -151,7 +151,7 @@ async def test_drain_ends_the_process(pair: Pair) -> None:
 
 def test_every_operation_has_a_command() -> None:
     """What can be changed over HTTP can be changed by hand."""
-    names = set(typer.main.get_command(ctl_app).commands)  # type: ignore[attr-defined]
+    names = set(typer.main.get_command(ctl_app).commands)  # type: ignore[attr-defined] # a group
     paths = {operation.path for operation in operations() if operation.changes}
     others = {"/api/shadow-sample": "sample"}
     assert {others.get(path, path.removeprefix("/api/")) for path in paths} == names - {"show"}

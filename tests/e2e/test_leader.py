@@ -347,7 +347,7 @@ async def test_sentinels_are_spoken_to_in_tls(pair: Pair, tmp_path: Path, has_st
             await wait_until(lambda: proxy.server.writer.lane.state is LaneState.UP)
             assert await client.call("SET", "k", "v") == encode.OK
             await proxy.wait_repaired()
-            assert proxy.server.writer.primary.leader == (  # type: ignore[attr-defined]
+            assert proxy.server.writer.primary.leader == (  # type: ignore[attr-defined] # it has one
                 f"127.0.0.1:{tls_port if has_store_tls else primary.port}"
             )
             assert contents(pair.secondary) == contents(primary)
