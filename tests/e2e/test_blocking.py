@@ -278,7 +278,7 @@ async def test_wait_does_not_hold_up_others(pair: Pair) -> None:
         connect(proxy.port) as waiting,
         connect(proxy.port) as other,
     ):
-        await waiting.send(command("WAIT", 1, 300))
+        await waiting.send(command("WAIT", 1, 2000))
         started = time.monotonic()
         for _ in range(20):
             await other.call("PING")
@@ -288,7 +288,7 @@ async def test_wait_does_not_hold_up_others(pair: Pair) -> None:
         assert await waiting.call("WAIT", 0, 0) == b":0\r\n"
         assert await waiting.call("WAIT", "x", 0) == b"-ERR value is not an integer or out of range\r\n"
 
-    assert elapsed < 0.25
+    assert elapsed < 2
 
 
 async def test_python_program_can_wait_too(pair: Pair) -> None:
