@@ -12,7 +12,7 @@ processes the stores were.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -69,7 +69,7 @@ class WriteNotes:
         self._recent = recent
         self._dirty = dirty
         self._clock = clock
-        self._noted: dict[int, list[bytes]] = {}
+        self._noted: defaultdict[int, list[bytes]] = defaultdict(list)
         self._beside: Counter[Key] = Counter()
         """Keys of commands that are executed beside the lane now."""
         self._claimed: Counter[Key] = Counter()
@@ -81,14 +81,13 @@ class WriteNotes:
 
     # --- before commands leave
 
+    def note_keys(self, db: int, keys: list[bytes]) -> None:
+        """Remember the keys of commands that each write one."""
+        self._noted[db] += keys
+
     def note(self, db: int, plans: Sequence[Plan], requests: Sequence[Request]) -> None:
         """Remember the keys of writes that are about to be sent: the end of a process may lose them."""
-        noted = self._noted.get(db)
-        if noted is None:
-            noted = self._noted[db] = []
-        if False not in [plan.is_set for plan in plans]:  # mostly: one command, or a bulk load
-            noted += [request.args[1] for request in requests]
-            return
+        noted = self._noted[db]
         for plan, request in zip(plans, requests, strict=True):
             if plan.is_set:
                 noted.append(request.args[1])
@@ -132,7 +131,7 @@ class WriteNotes:
         ]
         self._beside.update(keys)
         for at, key in keys:  # a cleaning of the journal may have been since they were noted first
-            self._noted.setdefault(at, []).append(key)
+            self._noted[at].append(key)
         self.write()
         return keys
 

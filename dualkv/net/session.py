@@ -467,9 +467,12 @@ class ClientSession:
             self._uncork()
         writer, context = self._writer, self._context
         if writer.mirrors:
-            writer.notes.note(context.db, plans, requests)
-            if True in [plan.may_ask for plan in plans]:
-                return self._send_asking(requests, plans)
+            if plans[0].is_set and plans.count(plans[0]) == len(plans):  # a bulk load, mostly
+                writer.notes.note_keys(context.db, [request.args[1] for request in requests])
+            else:
+                writer.notes.note(context.db, plans, requests)
+                if True in [plan.may_ask for plan in plans]:
+                    return self._send_asking(requests, plans)
         if self._raises:
             return self._send_asking(requests, plans)
         batch = ClientBatch(writer, context, self, requests, plans)

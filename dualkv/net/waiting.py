@@ -21,6 +21,7 @@ from dualkv.resp.replies import elements_of, is_error, is_null
 from dualkv.resp.requests import Request
 
 if TYPE_CHECKING:
+    from dualkv.net.stream import SecondaryStream
     from dualkv.net.writer import DualWriter
 
 __all__ = [
@@ -118,8 +119,16 @@ class ClientBatch(Timed):
         first = len(plans) - self.missing
         if first or len(frames) < len(plans):
             plans, requests = plans[first : first + len(frames)], requests[first:]
-        self._count(plans, requests, frames, now - self._sent_at)
-        if self._writer.stream is not None:
+        # Mostly a batch of one, or a bulk load, and then nothing has failed.
+        are_sets = plans[0].is_set and plans.count(plans[0]) == len(plans)
+        have_succeeded = are_sets and frames.count(OK) == len(frames)
+        self._count(plans, requests, frames, now - self._sent_at, have_succeeded=have_succeeded)
+        stream = self._writer.stream
+        if stream is None:
+            pass
+        elif have_succeeded and not stream.gate.is_open:
+            self._remember(stream, requests[: len(frames)])
+        else:
             self._mirror(plans, requests, frames, now)
         count = len(frames)
         self.missing -= count
@@ -127,8 +136,16 @@ class ClientBatch(Timed):
             frames.append(self.trailer)
         self._receiver.replied(count, frames[0] if len(frames) == 1 else b"".join(frames))
 
-    def _count(self, plans: list[Plan], requests: list[Request], frames: list[bytes], elapsed: float) -> None:
-        """Count replies that arrived together."""
+    def _count(
+        self,
+        plans: list[Plan],
+        requests: list[Request],
+        frames: list[bytes],
+        elapsed: float,
+        *,
+        have_succeeded: bool = False,
+    ) -> None:
+        """Count replies that arrived together; if all *have succeeded* there is no error among them."""
         by_command = self._writer.answering.by_command
         bucket = bucket_of(elapsed)
         same = plans.count(plans[0]) == len(plans)  # mostly: a batch of one, or a bulk load
@@ -144,10 +161,21 @@ class ClientBatch(Timed):
                 is_due = True
         if is_due:
             self._look_at(plans, requests, frames)
+        if have_succeeded:
+            return
         for plan, request, frame in zip(plans, requests, frames, strict=False):  # requests may be more
             if frame[0] in _ERROR:
                 counters = by_command[plan.index]
                 self._writer.answered_error(plan, request, counters, frame, self._context)
+
+    def _remember(self, stream: SecondaryStream, requests: list[Request]) -> None:
+        """Take note of the keys of SETs, while writes do not flow to the secondary."""
+        db, expiry = self._context.db, self._writer.translator.expiry
+        if expiry:
+            for request in requests:
+                is_plain = len(request.args) == 3
+                (expiry.written_anew if is_plain else expiry.forget)((db, request.args[1]))
+        stream.remember(db, [request.args[1] for request in requests])
 
     def _mirror(self, plans: list[Plan], requests: list[Request], frames: list[bytes], now: float) -> None:
         """Put what was executed into the secondary stream."""
@@ -158,15 +186,6 @@ class ClientBatch(Timed):
         shadows, context = writer.shadows, self._context
         takes_all = writer.shadow_filter.is_trivial and writer.shadow_budget.share >= 1.0
         items: list[StreamItem] = []
-        if not stream.gate.is_open and False not in [plan.is_set for plan in plans]:
-            done = requests
-            if frames.count(OK) != len(requests):
-                done = [one for one, frame in zip(requests, frames, strict=False) if frame[0] not in _ERROR]
-            if expiry:
-                for request in done:
-                    is_plain_set = len(request.args) == 3
-                    (expiry.written_anew if is_plain_set else expiry.forget)((context.db, request.args[1]))
-            return stream.remember(context.db, [request.args[1] for request in done])
         for plan, request, frame in zip(plans, requests, frames, strict=False):
             if plan.queue is not None:
                 args = request.args
