@@ -7,9 +7,7 @@ other, so that ten thousand keys take 11 s at best.
 from __future__ import annotations
 
 import argparse
-import csv
-import io
-import subprocess
+import random
 import time
 import urllib.request
 from contextlib import ExitStack
@@ -17,7 +15,9 @@ from contextlib import ExitStack
 import attrs
 
 from bench.load import cpu_seconds
+from bench.paced import measure_paced
 from bench.targets import serving
+from dualkv.resp.encode import command
 from dualkv.servers import EmbeddedServer, find_server_binary
 from tests.fakes.elastickv import ClusterProcess
 from tests.support.wire import Wire
@@ -48,12 +48,13 @@ class Burst:
     """What a real node would have died of."""
 
 
-def burst(mode: str, requests: int, clients: int, pace: str, flags: list[str]) -> Burst:
-    """Write *requests* values to random keys, as fast as it goes, and wait until both stores are equal.
+def burst(mode: str, requests: int, per_second: float, clients: int, pace: str, flags: list[str]) -> Burst:
+    """Write *requests* values to random keys, and wait until both stores are equal.
 
     Args:
         mode: Of dualkv; ``redis-only`` writes to one store, for comparing.
         requests: How many ``SET``s.
+        per_second: How many of them in a second.
         clients: From how many connections.
         pace: Of the stand-in.
         flags: More options of dualkv.
@@ -64,15 +65,8 @@ def burst(mode: str, requests: int, clients: int, pace: str, flags: list[str]) -
         target = stack.enter_context(serving(mode, mode, primary.address, cluster.addresses[0], *flags))
         started = time.monotonic()
         used = cpu_seconds(target.pid)
-        finished = subprocess.run(
-            [
-                "redis-benchmark", "-p", str(target.port), "-c", str(clients), "-n", str(requests),
-                "-r", str(len(_KEYS)), "--csv", "SET", "key:__rand_int__", "__rand_int__",
-            ],
-            capture_output=True, text=True, check=True, timeout=120,
-        )  # fmt: skip
+        latencies = measure_paced(target.port, clients, _requests(requests), per_second)
         over = time.monotonic()
-        row = next(row for row in csv.DictReader(io.StringIO(finished.stdout)) if row["rps"])
         equal_at = None
         while mode != "redis-only" and time.monotonic() - over < _LONGEST_SECONDS:
             if _values(primary.port) == _values(cluster.store_port):
@@ -84,14 +78,19 @@ def burst(mode: str, requests: int, clients: int, pace: str, flags: list[str]) -
             _print_queues(target.metrics_port)
         return Burst(
             seconds=over - started,
-            p50_ms=float(row["p50_latency_ms"]),
-            p99_ms=float(row["p99_latency_ms"]),
+            p50_ms=latencies[len(latencies) // 2] * 1000,
+            p99_ms=latencies[len(latencies) * 99 // 100] * 1000,
             equal_after_seconds=None if equal_at is None else equal_at - over,
             keys=sum(value != b"$-1\r\n" for value in _values(primary.port)),
             cpu_seconds=cpu_seconds(target.pid) - used,
             commits=state["committed"],
             harmful=len(state["harms"]),
         )
+
+
+def _requests(count: int) -> list[bytes]:
+    rng = random.Random(count)
+    return [command("SET", rng.choice(_KEYS), rng.randrange(10**12)) for _ in range(count)]
 
 
 def _values(port: int) -> list[bytes]:
@@ -110,6 +109,7 @@ def _print_queues(port: int | None) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench.burst", description=__doc__)
     parser.add_argument("--requests", type=int, default=40_000)
+    parser.add_argument("--per-second", type=float, default=20_000)
     parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--pace", default="parallel", help="of the stand-in: parallel, observed, prompt")
     parser.add_argument("--modes", default="redis-only,dual-write")
@@ -117,7 +117,9 @@ def main() -> None:
     options, flags = parser.parse_known_args()
     for _ in range(options.rounds):
         for mode in options.modes.split(","):
-            print(mode, burst(mode, options.requests, options.clients, options.pace, flags))
+            print(
+                mode, burst(mode, options.requests, options.per_second, options.clients, options.pace, flags)
+            )
 
 
 if __name__ == "__main__":
