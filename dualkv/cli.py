@@ -502,7 +502,7 @@ ask_commands.register(app)
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; exit with its code."""
     try:
-        code = app(arguments, standalone_mode=False)
+        code = app(arguments, prog_name="dualkv", standalone_mode=False)
     except ConfigError as error:
         code = _fail(str(error))
     except typer.Abort:
@@ -513,7 +513,9 @@ def main(arguments: list[str] | None = None) -> Any:
         # Errors of the parser (unknown option, …): one line, as for every other wrong setting.
         if not hasattr(error, "format_message"):
             raise
-        code = _fail(f"{error.format_message()} (see dualkv --help)")
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context is not None else "dualkv"
+        code = _fail(f"{error.format_message()} (see {command} --help)")
     sys.exit(code)
 
 

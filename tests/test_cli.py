@@ -131,7 +131,7 @@ def run(*arguments: str) -> Outcome:
         ),
         (
             ("--no-such-option", "1"),
-            "No such option: --no-such-option (see dualkv --help)",
+            "No such option: --no-such-option (see dualkv {command} --help)",
         ),
         (
             ("--mode",),
@@ -139,7 +139,7 @@ def run(*arguments: str) -> Outcome:
         ),
         (
             ("surplus",),
-            "Got unexpected extra argument(s) (surplus) (see dualkv --help)",
+            "Got unexpected extra argument(s) (surplus) (see dualkv {command} --help)",
         ),
     ],
 )
@@ -147,14 +147,15 @@ def test_a_wrong_setting_ends_with_2_and_one_line(
     dualkv: Shell, command: tuple[str, ...], arguments: tuple[str, ...], complaint: str
 ) -> None:
     """Nothing is started, and the operator reads what to change."""
-    assert dualkv(*command, *arguments).complaint() == complaint
+    expected = complaint.replace("{command}", " ".join(command))
+    assert dualkv(*command, *arguments).complaint() == expected
 
 
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
         (("no-such-command",), "No such command 'no-such-command'. (see dualkv --help)"),
-        (("config", "no-such-command"), "No such command 'no-such-command'. (see dualkv --help)"),
+        (("config", "no-such-command"), "No such command 'no-such-command'. (see dualkv config --help)"),
         (("--frobnicate",), "No such option: --frobnicate (see dualkv --help)"),
         (("demo", "--server-binary", "/no/such/binary"), "/no/such/binary: no such server binary"),
     ],
