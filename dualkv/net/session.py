@@ -27,8 +27,9 @@ from dualkv.core.session import Replies, SessionState
 from dualkv.core.subscriptions import Kind, push
 from dualkv.core.transaction import whole_transaction
 from dualkv.errors import RequestProtocolError
+from dualkv.net.blocking_commands import BlockingCommands
+from dualkv.net.client import Client
 from dualkv.net.lane import Lane, LaneState
-from dualkv.net.operations import ClientOperations
 from dualkv.net.raised import RaisedBatch
 from dualkv.net.special import SpecialCommands
 from dualkv.net.transport import RECEIVE_BYTES, address_of, receive_some, send_some
@@ -67,8 +68,9 @@ class ClientSession:
             local_address=address_of(sock.getsockname),
             connected_at=writer.clock(),
         )
-        self.operations = ClientOperations(writer, self.state)
-        self._special = SpecialCommands(self, writer)
+        self.client = Client(writer, self.state)
+        self.blocking = BlockingCommands(self.client)
+        self._special = SpecialCommands(self)
         self._sock = sock
         self._writer = writer
         self._lane = writer.lane
@@ -141,7 +143,7 @@ class ClientSession:
 
     async def _carry_out(self, operation: Callable[[], Awaitable[bytes]]) -> None:
         """Wait for an operation, answer, and go on with what has been held back."""
-        reply = await self.operations.run(operation)
+        reply = await self.client.run(operation)
         self._operation = None
         if reply and not self._is_aborted:
             self.answer(reply)
@@ -151,7 +153,7 @@ class ClientSession:
 
     def drain(self) -> None:
         """Answer what has been sent so far, then close. Who waits for an element gets an error."""
-        self.operations.drain()
+        self.blocking.drain()
         if self.state.subscriptions:
             self.abort("drained")
         try:
@@ -188,7 +190,7 @@ class ClientSession:
         if not self._is_aborted:
             self._is_aborted = True
             self._writer.metrics.client_disconnects[reason] += 1
-            self.operations.leave()
+            self.blocking.leave()
             self._wakeup.set()
 
     # --- from the client
@@ -222,7 +224,7 @@ class ClientSession:
                 self._update_interest()
         if not data or self._parser.has_failed:
             if self._operation is not None:
-                self.operations.leave()
+                self.blocking.leave()
             self.end_input()
 
     def on_failure(self, error: Exception) -> None:
@@ -253,7 +255,7 @@ class ClientSession:
         """Execute nothing more for now: what the client sends is held back. `resume` ends it."""
         self._is_paused = True
         self._is_plain = False
-        self.operations.interrupt()
+        self.blocking.interrupt()
 
     @property
     def is_quiet(self) -> bool:
@@ -263,6 +265,8 @@ class ClientSession:
     def move_to(self, writer: DualWriter) -> None:
         """Send commands to another writer from now on. The session is paused, and quiet."""
         state, before = self.state, self._writer
+        self._special.lose_watch()
+        self.client.writer = writer
         if before.clients.pop(state.client_id, None) is not None:
             writer.clients[state.client_id] = self
         first_db = writer.primary.options.db
@@ -272,14 +276,12 @@ class ClientSession:
         self._writer, self._fence = writer, writer.fence
         self._lane = self._at = writer.lane
         self._lanes = writer.lanes
-        self.operations.move_to(writer)
-        self._special.move_to(writer)
         self.primary_connected()
 
     def resume(self) -> None:
         """Go on."""
         self._is_paused = False
-        self.operations.stay()
+        self.blocking.stay()
         self._refresh()
         self._resume()
 
@@ -304,7 +306,7 @@ class ClientSession:
                 if None not in ordinary:
                     self.send(requests, cast("list[Plan]", ordinary))
                     return len(requests)
-                if not self.operations.is_watching and (transaction := whole_transaction(requests, ordinary)):
+                if not self._special.is_watching and (transaction := whole_transaction(requests, ordinary)):
                     wire = b"".join([request.raw for request in requests])
                     self._special.execute_whole(transaction, wire)
                     return len(requests)
@@ -517,10 +519,17 @@ class ClientSession:
         """Whether a reply to the client is missing."""
         return self._outstanding > 0
 
-    def begin(self, operation: Callable[[], Awaitable[bytes]]) -> None:
-        """Let the session's task carry out an operation; what comes meanwhile is held back."""
+    def begin(self, operation: Callable[[], Awaitable[bytes]]) -> bytes | None:
+        """Let the session's task carry out an operation; what comes meanwhile is held back.
+
+        Returns:
+            Empty: what it returns will be answered. None: it has to wait until nothing is outstanding.
+        """
+        if self._outstanding:
+            return None
         self._operation = operation
         self._wakeup.set()
+        return b""
 
     def unmute(self) -> None:
         """Answer again, whatever was said before."""

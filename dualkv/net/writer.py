@@ -42,7 +42,9 @@ from dualkv.core.translator import NOT_ASKED, Asked, Translation, Translator
 from dualkv.core.vocabulary import Vocabulary
 from dualkv.errors import BackendUnavailable
 from dualkv.net.backend import PubSubBackend, RedisBackend
+from dualkv.net.blocking_commands import BlockingCommands
 from dualkv.net.calls import SingleCall
+from dualkv.net.client import Client
 from dualkv.net.copier import Copier
 from dualkv.net.divergence_log import DivergenceLogWriter
 from dualkv.net.hub import ReadinessHub
@@ -51,7 +53,6 @@ from dualkv.net.lanes import Lanes
 from dualkv.net.leader_aware import backend_of
 from dualkv.net.lease import LeasePool
 from dualkv.net.notes import WriteNotes
-from dualkv.net.operations import ClientOperations
 from dualkv.net.primary_clock import keep_time
 from dualkv.net.pubsub import SubscriptionPool
 from dualkv.net.removals import RemovalsWatch
@@ -312,8 +313,8 @@ class DualWriter:
         plan = plan_of(encoded)
         if plan.route is not Route.BLOCKING:
             raise ValueError(f"{encoded[0]!r} does not wait")
-        state = SessionState(0, self.primary.options.db)
-        return await ClientOperations(self, state).block(plan, Request(encoded, command(*encoded)))
+        client = Client(self, SessionState(0, self.primary.options.db))
+        return await BlockingCommands(client).block(plan, Request(encoded, command(*encoded)))
 
     async def _call(
         self,
