@@ -26,6 +26,8 @@ class ScriptFacts:
     """A key may expire afterwards that did not before."""
     calls: frozenset[str] = frozenset()
     """The commands that it calls by names in the text; of a repeatable script, all."""
+    tells_its_calls: bool = False
+    """Those are all for certain: there is no other way to call in the text, not even a hidden one."""
 
 
 OPAQUE: Final = ScriptFacts(is_repeatable=False, names_its_keys=False)
@@ -70,6 +72,18 @@ _OBSCURE: Final = re.compile(
 )
 """Other ways to call than by name, and lists of keys that do not stay as they were."""
 
+_ALIAS: Final = re.compile(
+    rb"\blocal\s{1,8}(\w{1,80})\s{0,8}=\s{0,8}(?:redis|server)\s{0,8}\.\s{0,8}p?call\b(?!\s{0,8}\()"
+)
+"""``local rcall = redis.call``."""
+_TOLD_CALL: Final = rb"""\b(?:%b)\s{0,8}\(\s{0,8}(['"])\w{1,80}\1\s{0,8}[,)]"""
+_HIDES_CALLS: Final = re.compile(
+    rb"""(?x) \b (?: redis | server ) \b (?! \s{0,8} \. \s{0,8} \w ) | \b (?: _G | _ENV | load(?:string)?
+        | dofile | require | package | debug | [gs]etfenv ) \b"""
+)
+"""Other ways to ``redis.call`` than by that name."""
+_MAX_ALIASES: Final = 8
+
 _MAX_BYTES: Final = 64 * 1024
 """What is longer is not looked into. Patterns are bounded too: a client writes the text."""
 
@@ -89,8 +103,25 @@ def facts_of(body: bytes) -> ScriptFacts:
         names_its_keys=is_short and _names_its_keys(body),
         writes=b"no-writes" not in header,
         may_set_expiry=not is_repeatable or bool(_SETS_EXPIRY.search(body)),
-        calls=frozenset(name.decode().upper() for name in _CALLED.findall(body)) if is_short else frozenset(),
+        calls=frozenset(name.decode().upper() for name in _called(body)) if is_short else frozenset(),
+        tells_its_calls=is_short and _tells_its_calls(body),
     )
+
+
+def _called(body: bytes) -> list[bytes]:
+    aliases = b"|".join(_ALIAS.findall(body)[:_MAX_ALIASES])
+    by_alias = rb"""\b(?:%b)\s{0,8}\(\s{0,8}['"](\w+)['"]""" % aliases
+    return _CALLED.findall(body) + (re.findall(by_alias, body) if aliases else [])
+
+
+def _tells_its_calls(body: bytes) -> bool:
+    """Whether nothing is left that could call once all calls by a name in the text are taken out."""
+    aliases = _ALIAS.findall(body)
+    if _HIDES_CALLS.search(body) or len(aliases) > _MAX_ALIASES:
+        return False
+    callers = b"|".join([rb"(?:redis|server)\s{0,8}\.\s{0,8}p?call", *aliases])
+    left = re.sub(_TOLD_CALL % callers, b" ", _ALIAS.sub(b" ", body))
+    return not re.search(rb"\b(?:%b)\b" % callers, left)
 
 
 def _names_its_keys(body: bytes) -> bool:

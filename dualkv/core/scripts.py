@@ -57,7 +57,7 @@ class ScriptCache:
         facts = self._facts.get(digest)
         if facts is None and digest in self._bodies:
             facts = self._facts[digest] = facts_of(self._bodies[digest])
-        return facts or OPAQUE
+        return facts or (facts_of(args[1]) if name == "EVAL" else OPAQUE)
 
     def names_its_keys(self, plan: Plan, request: Request) -> bool:
         """Return whether a script touches no keys but those that the request names."""

@@ -8,6 +8,7 @@ from typing import Final
 
 from dualkv.core.dialect import Dialect, Spoken, lower_read, speak
 from dualkv.core.effects.model import Args
+from dualkv.core.guarding import SCRIPT_RUNS
 from dualkv.core.ledger import Queue
 from dualkv.core.mirror import StreamItem
 from dualkv.core.scripts import ScriptCache
@@ -19,7 +20,8 @@ __all__ = ["effects_in", "spoken_item"]
 def spoken_item(item: StreamItem, dialect: Dialect, now_ms: int, scripts: ScriptCache) -> Spoken:
     """Return what to send for an item, and how the replies tell its outcome.
 
-    A shadow read that the store cannot make is not sent: its outcome is the error that it would get.
+    A shadow read that the store cannot make is not sent: its outcome is the error that it would get. So it is
+    with a script that might harm it.
 
     Args:
         item: A mirrored write, a copy, or a shadow read.
@@ -28,6 +30,12 @@ def spoken_item(item: StreamItem, dialect: Dialect, now_ms: int, scripts: Script
         scripts: The bodies of the clients' scripts.
     """
     if item.expected is None:
+        if item.queue is Queue.SCRIPT and any(
+            dialect.is_spared(scripts.facts(plan.spec.name, request.args))
+            for plan, request in item.commands
+            if plan.spec.name in SCRIPT_RUNS
+        ):
+            return _unsupported(item.request.args)  # it was executed before the store was known
         return speak(effects_in(item, scripts), now_ms)
     reading = lower_read(item.request.args, dialect)
     if reading is None or (not dialect.holds_hll and _HLL.match(item.expected)):

@@ -227,7 +227,7 @@ class Translator:
         assert queue is not None
         now_ms = self.time.at_ms(now)
         if queue is Queue.SCRIPT:
-            effects = self._script_effects(plan, request.args, frame)
+            effects = self._script_effects(plan, request.args, frame, context.db)
         else:
             count = asked.for_rules[0] if asked.for_rules else 0
             effects = effects_of(Execution(plan.spec, request.args, frame, now_ms, answers[:count]))
@@ -327,7 +327,7 @@ class Translator:
             if plan.queue is None or (is_error(result) and plan.queue is not Queue.SCRIPT):
                 continue
             if plan.queue is Queue.SCRIPT:
-                effects = self._script_effects(plan, args, result)
+                effects = self._script_effects(plan, args, result, db)
             else:
                 effects = effects_of(Execution(plan.spec, args, result, now_ms, own))
             effects = self.said(self._guarded(plan, args, effects, db, told, now_ms), db)
@@ -347,8 +347,11 @@ class Translator:
             for _, request in queued:
                 self.expiry.written_anew((db, request.args[1]))
 
-    def _script_effects(self, plan: Plan, args: Args, frame: bytes) -> Effects:
-        """Replay when exact, copy when not; both if the script may write keys that it does not name."""
+    def _script_effects(self, plan: Plan, args: Args, frame: bytes, db: int) -> Effects:
+        """Replay when exact, copy when not; both if the script may write keys that it does not name.
+
+        What might harm the other store is copied in any case, as far as the keys are named.
+        """
         name = plan.spec.name
         if name not in SCRIPT_RUNS:
             if not is_error(frame):
@@ -362,11 +365,19 @@ class Translator:
         facts = self.scripts.facts(name, args)
         if not facts.writes:
             return Effects()
-        keys = keys_of(plan.spec, args) or ()
-        if facts.is_repeatable and (self._dialect is None or self._dialect.runs(facts.calls)):
+        dialect = self._dialect
+        is_spared = dialect is not None and dialect.is_spared(facts)
+        if facts.is_repeatable and not is_spared and (dialect is None or dialect.runs(facts)):
             return Effects((Command(args, frame if frame[:1] in (b":", b"+") else None),))
-        commands = () if facts.names_its_keys else (Command(args),)
-        return Effects(commands, tuple((None, key) for key in keys))
+        copies = tuple((None, key) for key in keys_of(plan.spec, args) or ())
+        if facts.names_its_keys:
+            return Effects((), copies)
+        itself = Effects((Command(args),), copies)
+        if dialect is None or not is_spared:
+            return itself
+        if dialect.has(name) and self.is_mirrored(db):
+            self._count_unheld((name,), itself, db)
+        return Effects((), copies)
 
     def said(self, effects: Effects, db: int) -> Effects:
         """Return effects in the other store's dialect; what it cannot hold is counted.

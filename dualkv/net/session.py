@@ -298,7 +298,7 @@ class ClientSession:
         Returns:
             How many were executed.
         """
-        is_open = self._lane.is_open and self._lanes.is_single
+        is_open = self._lane.is_open and self._lanes.is_single and not self._writer.is_choosy
         if self._is_plain and is_open and not self._unsent and not self._fence.is_up:
             limit = self._max_outstanding - self._outstanding  # until `replied`
             if len(requests) <= limit:
@@ -334,7 +334,7 @@ class ClientSession:
                     break
             elif self._fence.is_up and self._is_fenced(request, plan):
                 break
-            if self._is_plain and plan.route is Route.LANE:
+            if self._is_plain and plan.route is Route.LANE and not self._is_looked_at(plan):
                 run.append(request)
                 plans.append(plan)
             else:
@@ -360,6 +360,10 @@ class ClientSession:
         if plan.route is Route.UNKNOWN:
             return self._writer.vocabulary.plan(request.args[0]) or plan
         return plan
+
+    def _is_looked_at(self, plan: Plan) -> bool:
+        """Whether a command's arguments decide if the primary may get it."""
+        return plan.spec.kind == "script" and self._writer.is_choosy
 
     def _is_fenced(self, request: Request, plan: Plan) -> bool:
         """Return whether a command has to wait for a transaction on another connection."""
@@ -430,8 +434,15 @@ class ClientSession:
         self._context = self.state.context
         self._raises = self.state.is_raised
         self._is_plain = (
-            self.state.is_plain and not (self._is_mute or self._is_paused) and self._operation is None
+            self.state.is_plain
+            and not (self._is_mute or self._is_paused or self.is_elsewhere)
+            and self._operation is None
         )
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it is in a database that the primary, which has become another one, does not have apart."""
+        return self._writer.select_refusal(self.state.db) is not None
 
     def _limit_now(self) -> int:
         """Return how many commands may be executed now; if none, somebody will call `_resume`."""

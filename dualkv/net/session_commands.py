@@ -147,7 +147,8 @@ class SessionCommands:
         if isinstance(db, bytes):
             return db
         if not self._client.writer.primary_dialect.has_databases:
-            return encode.OK  # its keys are the same under each number, and so are ours of it
+            self._state.db = self._state.first_db  # both numbers of the one that is mirrored mean it
+            return encode.OK
         if db not in self._client.lane.dbs:
             return self._session.begin(partial(self._select_new, db))
         self._state.db = db
@@ -156,11 +157,15 @@ class SessionCommands:
     def select_refusal(self, request: Request) -> bytes | None:
         """Return the error for a ``SELECT`` of what is not mirrored, or None.
 
-        Where the settings pair two different databases, nobody knows which others belong together.
+        Where the settings pair two different databases, nobody knows which others belong together. Where the
+        primary has one only, others would mix with it.
         """
-        if not self._client.writer.has_paired_dbs or len(request.args) != 2:
+        if len(request.args) != 2:
             return None
-        if parse_integer(request.args[1]) == self._state.first_db:
+        writer, db = self._client.writer, parse_integer(request.args[1])
+        if not writer.primary_dialect.has_databases:
+            return None if db is None or db < 0 else writer.select_refusal(db)
+        if not writer.has_paired_dbs or db == self._state.first_db:
             return None
         return encode.error(
             f"ERR dualkv mirrors database {self._state.first_db} to another number "

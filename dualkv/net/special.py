@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from dualkv.core.answers import answer
 from dualkv.core.blocking import shortened
 from dualkv.core.raising import raised
-from dualkv.core.routing import LISTING, Plan, Route, plan_of
+from dualkv.core.routing import Plan, Route, plan_of
 from dualkv.core.session import reset
 from dualkv.core.transaction import Transaction, queue_command
 from dualkv.net.about import answer_about_self
@@ -149,9 +149,14 @@ class SpecialCommands:
             )
         if plan.route is Route.REFUSED:
             return encode.refused(spec.name, args)
-        if spec.name in LISTING and not self._client.writer.may_be_listed:
-            return encode.not_listed(spec.name)
-        return None
+        writer = self._client.writer
+        if not writer.is_choosy:
+            return None
+        commands = [(plan, args)]
+        if spec.name == "EXEC" and state.transaction is not None:  # another store may answer since they came
+            commands = [(queued, request.args) for queued, request in state.transaction.queued]
+        refusals = (writer.refusal(*command, state.db) for command in commands)
+        return next(filter(None, refusals), None)
 
     def _by_route(self, request: Request, plan: Plan) -> bytes | None:
         """Let execute it who can."""

@@ -159,6 +159,9 @@ class Takeover:
             after.subscriptions.take_over(before.subscriptions)
         for session in self._sessions():
             session.move_to(after)
+        if elsewhere := sum(session.is_elsewhere for session in self._sessions()):
+            extra = {"clients": elsewhere, "backend": after.primary.name}
+            _log.warning("clients have selected databases that the store does not have apart", extra=extra)
         before.owns_notes, after.owns_notes = not after.shares_notes, True
         if not step.will_mirror:
             before.forsake(f"writes are not mirrored in {step.after.value}")

@@ -34,7 +34,8 @@ from dualkv.core.mirror import CLAIMING, NOT_DATA, PUBLISHING, StreamItem, keys_
 from dualkv.core.modes import mode_plan
 from dualkv.core.primary_time import PrimaryTime
 from dualkv.core.recent import RecentKeys
-from dualkv.core.routing import LISTING, ON_LANES, Plan, Route, plan_of
+from dualkv.core.refusals import refusal_of, select_refusal
+from dualkv.core.routing import ON_LANES, Plan, Route, plan_of
 from dualkv.core.session import SessionState
 from dualkv.core.shadow_budget import ShadowBudget
 from dualkv.core.shadow_filter import ShadowFilter
@@ -65,7 +66,7 @@ from dualkv.observe.findings import Findings
 from dualkv.observe.metrics import CommandCounters, ProxyMetrics
 from dualkv.observe.reports import DivergenceReports
 from dualkv.observe.sentry import SentryReporter
-from dualkv.resp.encode import command, not_listed, pack
+from dualkv.resp.encode import command, pack
 from dualkv.resp.requests import Request
 
 if TYPE_CHECKING:
@@ -166,8 +167,8 @@ class DualWriter:
         self.time = PrimaryTime((time.time() - clock()) * 1000)
         self.translator = Translator(self.time, config.secondary_timeout_seconds, self._is_uncertain)
         self.translator.contacts = FirstContacts(self._is_seeded)
-        if heritage:
-            self.translator.scripts = heritage.translator.scripts
+        if before:
+            self.translator.scripts = before.translator.scripts
         self.primary_dialect = learn(_SAYS_NOTHING)
         """What the primary understands; as told by the newest connection."""
         self.primary_identity: Identity | None = None
@@ -331,11 +332,11 @@ class DualWriter:
             raise ValueError(f"{plan.spec.name} cannot be sent on the shared lane")
         if await self.wait_lane() is not LaneState.UP:
             raise BackendUnavailable(self.primary.last_error or "the primary cannot be reached")
-        if plan.spec.name in LISTING and not self.may_be_listed:
-            return not_listed(plan.spec.name)
+        context = context or self.own_context
+        if plan.spec.takes(len(encoded)) and (refusal := self.refusal(plan, encoded, context.db)) is not None:
+            return refusal
         keys = ordered_keys(plan, encoded)
         await self.wait_free(keys)
-        context = context or self.own_context
         request = Request(encoded, command(*encoded))
         asked = NOT_ASKED
         if self.mirrors:
@@ -354,6 +355,24 @@ class DualWriter:
     def may_be_listed(self) -> bool:
         """Whether clients may list the primary's keys: an ElasticKV's node goes down of it."""
         return self.primary_dialect.is_enumerable or self.config.allow_listing
+
+    @property
+    def is_choosy(self) -> bool:
+        """Whether the primary must not get all that a Redis may get."""
+        return not (self.primary_dialect.is_enumerable and self.primary_dialect.has_databases)
+
+    def refusal(self, plan: Plan, args: tuple[bytes, ...], db: int) -> bytes | None:
+        """Return the error for a command that the primary must not get from a client in database *db*."""
+        if not self.is_choosy:
+            return None
+        return refusal_of(
+            plan, args, self.primary_dialect, self.translator.scripts,
+            may_list=self.may_be_listed, elsewhere=self.select_refusal(db),
+        )  # fmt: skip
+
+    def select_refusal(self, db: int) -> bytes | None:
+        """Return the error for a database that the primary does not have apart from the mirrored one."""
+        return select_refusal(db, (self.config.primary_db, self.config.secondary_db), self.primary_dialect)
 
     @property
     def passes_logins_through(self) -> bool:
@@ -405,11 +424,11 @@ class DualWriter:
         self.vocabulary.forget()
         self.translator.expiry.clear()
         self.time.forget()
-        for client in self.clients.values():
-            client.primary_connected()
         self.connections_made += 1
         if replies:
             self.primary_dialect = learn(replies[: len(LEARNING)])
+        for client in self.clients.values():
+            client.primary_connected()
         self.lanes.primary_connected(commits_each_write=self.primary_dialect.fuses)
         if self.stream is None:
             return

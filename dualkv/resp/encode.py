@@ -132,6 +132,19 @@ def not_listed(what: str) -> bytes:
     return error(f"NOPERM dualkv refuses {what}: a node of this store goes down of it (allow_listing)")
 
 
+def not_had(what: str, product: str, instead: str) -> bytes:
+    """Return the error for what the store that answers has not."""
+    return error(f"ERR dualkv: the store that answers ({product}) has no {what}: {instead}")
+
+
+def one_database(db: int, own: int, product: str) -> bytes:
+    """Return the error for another database than the one that is mirrored, where all are one."""
+    return error(
+        f"ERR dualkv: all databases of the store that answers ({product}) are one, and it holds the keys of "
+        f"database {own}: those of database {db} are not here (SELECT {own})"
+    )
+
+
 def refused(what: str, args: tuple[bytes, ...]) -> bytes:
     """Return the error for what is not safe through a proxy; a replica hears that we do not know it."""
     if what in ("SYNC", "PSYNC", "REPLCONF"):

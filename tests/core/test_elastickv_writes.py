@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Final
 
 import pytest
@@ -11,9 +12,12 @@ from dualkv.core.context import Context
 from dualkv.core.dialect import said_now, speak
 from dualkv.core.dialect.holding import HOLDINGS, Held
 from dualkv.core.dialect.scripts import LIBRARY
+from dualkv.core.ledger import Queue
+from dualkv.core.mirror import StreamItem
 from dualkv.core.primary_time import PrimaryTime
 from dualkv.core.routing import plan_for
-from dualkv.core.spoken import effects_in
+from dualkv.core.scripts import ScriptCache
+from dualkv.core.spoken import effects_in, spoken_item
 from dualkv.core.translator import Translator
 from dualkv.resp import encode
 from dualkv.resp.encode import pack
@@ -287,3 +291,67 @@ def test_a_script_is_replayed_if_the_store_can_run_it(body: str, expected: str) 
     item, copies = translator.translate(plan, request, OK, NOW, Context(), asked, [NO_EXPIRY])
 
     assert (item is not None, copies) == ((True, ()) if expected == "as it is" else (False, ((0, b"k"),)))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "return redis.call('DBSIZE')",
+        "for _, k in ipairs(redis.call('KEYS', '*')) do redis.call('DEL', k) end",
+        "redis.call('SELECT', 1) redis.call('SET', KEYS[1], 'x')",
+        "redis.pcall('SUBSCRIBE', 'c') redis.call('SET', 'other', 'x')",
+        "local c = redis.call return c('D' .. 'BSIZE')",
+        "return redis.call(ARGV[1])",
+        "redis.call('SET', 'other', 'x') redis.call('APPEND', 'other', 'x')",
+    ],
+)
+@pytest.mark.parametrize("is_queued", [False, True])
+def test_a_script_that_may_harm_the_store_is_not_sent(body: str, is_queued: bool) -> None:
+    """Alone or in a transaction; its keys are copied, and it is counted if it may have written others."""
+    translator = Translator(PrimaryTime(0.0), lag_seconds=1)
+    translator.speak(ELASTICKV)
+    translator.is_mirrored = lambda db: db == 0
+    plan, request = planned("EVAL", body, 1, "k", "v")
+
+    for db in (0, 1):
+        if is_queued:
+            item, copies = translator.translate_transaction(
+                planned("EXEC")[0], [(plan, request)], [OK], NOW, Context(db=db)
+            )
+        else:
+            item, copies = translator.translate(plan, request, OK, NOW, Context(db=db))
+        assert (item, copies) == (None, ((0, b"k"),) if db == 0 else ())
+
+    assert translator.not_holdable["EVAL"] == 1
+
+
+def test_a_script_that_calls_what_the_store_runs_is_sent_beside_the_copies() -> None:
+    """What it writes under names of its own, only the script itself can bring."""
+    translator = Translator(PrimaryTime(0.0), lag_seconds=1)
+    translator.speak(ELASTICKV)
+    body = "local rcall = redis.call rcall('SET', 'other', math.random()) return rcall('LPOP', KEYS[1])"
+    plan, request = planned("EVAL", body, 1, "k")
+
+    asked = translator.ask(plan, request.args, 0, NOW)
+    item, copies = translator.translate(plan, request, OK, NOW, Context(), asked, [NO_EXPIRY])
+
+    assert item is not None
+    assert item.request.args == request.args
+    assert copies == ((0, b"k"),)
+    assert not translator.not_holdable
+
+
+@pytest.mark.parametrize(("name", "is_known"), [("EVAL", True), ("EVALSHA", True), ("EVALSHA", False)])
+def test_a_script_from_before_the_store_was_known_is_not_sent_either(name: str, is_known: bool) -> None:
+    """Nothing is said of it, and its outcome is an error: its keys are copied."""
+    scripts = ScriptCache()
+    body = b"return redis.call('DBSIZE')"
+    if is_known:
+        scripts.learn("EVAL", (b"EVAL", body))
+    script = body if name == "EVAL" else hashlib.sha1(body).hexdigest().encode()
+    plan, request = planned(name, script, 1, "k")
+
+    spoken = spoken_item(StreamItem(plan, Queue.SCRIPT, request, NOW), ELASTICKV, NOW_MS, scripts)
+
+    assert (spoken.wire, spoken.reply_count) == (b"", 0)
+    assert spoken.fold([], NOW_MS).startswith(b"-ERR unsupported command")

@@ -169,6 +169,10 @@ def test_flag_says_that_nothing_is_written() -> None:
         b"function k " * 5_000 + b"redis.call('GET', k)",
         b"math" + b" " * 60_000,
         b"x" * 1_000_000,
+        b"local c = redis.call " * 3_000,
+        b"local c = redis.call " + b"c( " * 15_000,
+        b"redis.call('" + b"x" * 60_000,
+        b"redis.call(" * 5_000,
     ],
     ids=lambda body: body[:20].decode(),
 )
@@ -184,6 +188,7 @@ def test_long_script_is_not_looked_into() -> None:
     """It is taken for the worst."""
     assert not facts_of(b"return 1 --" + b"x" * 65_536).is_repeatable
     assert not facts_of(b"return 1 --" + b"x" * 65_536).names_its_keys
+    assert not facts_of(b"return 1 --" + b"x" * 65_536).tells_its_calls
 
 
 def test_unknown_script_is_taken_for_the_worst() -> None:
@@ -208,3 +213,57 @@ def test_no_text_is_too_strange(body: bytes) -> None:
 def test_commands_that_a_script_calls_are_seen(body: str, calls: set[str]) -> None:
     """By whatever name ``redis.call`` goes."""
     assert facts_of(body.encode()).calls == calls
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "return redis.call('SET', KEYS[1], ARGV[1])",
+        "return server . pcall ( \"DBSIZE\" )",
+        "local rcall = redis.call\nlocal t = rcall('KEYS', '*')\nif t[1] then rcall(\"DEL\", t[1]) end",
+        "-- nothing to recall\nlocal c = redis.pcall; return c('INCR', KEYS[1])",
+        "return redis.sha1hex(ARGV[1])",
+        "return 1",
+    ],
+)  # fmt: skip
+def test_script_that_tells_what_it_calls(body: str) -> None:
+    """Each call is by ``redis.call``, or a local name of it, and a name in the text."""
+    assert facts_of(body.encode()).tells_its_calls
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "return redis.call(ARGV[1])",
+        "return redis.call('K' .. 'EYS', '*')",
+        "return redis.call('KE\\89S', '*')",
+        "return redis.call('GET\",' and 'KEYS', '*')",
+        "return redis.call('GET' --[[, ]] .. 'KEYS')",
+        "return redis.call[[KEYS]]",
+        "return redis.call(unpack(ARGV))",
+        "return redis.call{'KEYS'}",
+        "return redis --[[ ]] .call('GET', KEYS[1])",
+        "return redis.--[[ ]] call('GET', KEYS[1])",
+        "return redis['call']('GET', KEYS[1])",
+        "local r = redis return r.call('GET', KEYS[1])",
+        "local c = redis.call; local d = c; return d('GET', KEYS[1])",
+        "local c = redis.call; return c(ARGV[1])",
+        "local c, d = redis.call, 1 return c('GET', KEYS[1])",
+        "local c = redis.call; return pcall(c, 'GET', KEYS[1])",
+        "for _, f in pairs(redis) do f('KEYS', '*') end",
+        "return _G['redis']",
+        "return loadstring(ARGV[1])()",
+        "return package.loaded.x",
+        "return require(ARGV[1])",
+        "c = redis.call return c('GET', KEYS[1])",
+        "".join(f"local c{number} = redis.call " for number in range(9)),
+    ],
+)
+def test_script_that_may_call_what_it_does_not_tell(body: str) -> None:
+    """A name that is made, another way to call, or one that cannot be followed."""
+    assert not facts_of(body.encode()).tells_its_calls
+
+
+def test_calls_through_a_local_name_are_seen() -> None:
+    """Whatever the name is."""
+    assert facts_of(b"local c = redis.call return c('keys', '*')").calls == {"KEYS"}

@@ -11,6 +11,7 @@ import redis
 
 from dualkv.config import ProxyMode
 from dualkv.core.dialect import canary, is_one_database
+from dualkv.resp import encode
 from tests.fakes.elastickv import Cluster
 from tests.fakes.one_database import one_database
 from tests.support.client import connect
@@ -102,21 +103,85 @@ async def test_a_canary_finds_out_what_elastickv_is(elastickv: Cluster) -> None:
     assert elastickv.harmful == 0
 
 
-async def test_select_changes_nothing_while_elastickv_answers(pair: Pair, elastickv: Cluster) -> None:
-    """Clients of all numbers share its keys, and Redis gets them in the one database that is mirrored."""
+NOT_HERE = (
+    b"-ERR dualkv: all databases of the store that answers (ElasticKV) are one, and it holds the keys of "
+    b"database 0: those of database 3 are not here (SELECT 0)\r\n"
+)
+
+
+@pytest.mark.parametrize("mode", [ProxyMode.ELASTICKV_PRIMARY, ProxyMode.ELASTICKV_ONLY])
+async def test_no_other_database_can_be_selected_while_elastickv_answers(
+    pair: Pair, elastickv: Cluster, mode: ProxyMode
+) -> None:
+    """It would say OK, and write among the keys of the one that is mirrored; the client stays where it is."""
     async with (
-        running_proxy(pair.primary.address, elastickv.addresses[0], ProxyMode.ELASTICKV_PRIMARY) as proxy,
+        running_proxy(pair.primary.address, elastickv.addresses[0], mode) as proxy,
         connect(proxy.port) as client,
-        connect(proxy.port) as other,
     ):
-        await client.call("SET", "n", 1)
-        assert await other.pipeline([("SELECT", 3), ("INCR", "n"), ("SELECT", -1), ("INCR", "n")]) == [
-            b"+OK\r\n",
-            b":2\r\n",
-            b"-ERR DB index is out of range\r\n",
-            b":3\r\n",
-        ]
+        assert await client.pipeline(
+            [
+                ("SET", "n", 1), ("SELECT", 3), ("INCR", "n"), ("SELECT", -1), ("SELECT", "x"), ("SELECT", 0),
+                ("INCR", "n"), ("MULTI",), ("SELECT", 3), ("INCR", "n"), ("EXEC",),
+            ]
+        ) == [
+            b"+OK\r\n", NOT_HERE, b":2\r\n", b"-ERR DB index is out of range\r\n",
+            b"-ERR value is not an integer or out of range\r\n", b"+OK\r\n",
+            b":3\r\n", b"+OK\r\n", NOT_HERE, b"+QUEUED\r\n", b"*1\r\n:4\r\n",
+        ]  # fmt: skip
+        if mode is ProxyMode.ELASTICKV_PRIMARY:
+            await proxy.wait_repaired()
+            assert contents(pair.primary) == contents(elastickv.server)
+
+
+async def test_both_numbers_of_a_paired_database_mean_it(pair: Pair, elastickv: Cluster) -> None:
+    """Clients go on saying the number that they know from Redis."""
+    async with (
+        running_proxy(
+            pair.primary.address, elastickv.addresses[0], ProxyMode.ELASTICKV_PRIMARY,
+            primary_db=3, secondary_db=0,
+        ) as proxy,
+        connect(proxy.port) as client,
+    ):  # fmt: skip
+        replies = await client.pipeline(
+            [("SELECT", 3), ("INCR", "n"), ("SELECT", 0), ("INCR", "n"), ("SELECT", 1)]
+        )
+        assert replies[:4] == [b"+OK\r\n", b":1\r\n", b"+OK\r\n", b":2\r\n"]
+        assert b"those of database 1 are not here (SELECT 3)" in replies[4]
+
+
+async def test_who_sits_in_another_database_does_not_write_into_the_mirrored_one(
+    pair: Pair, elastickv: Cluster
+) -> None:
+    """The mode changes under clients that have selected one, queue and wait; on the way back they go on."""
+    async with (
+        running_proxy(pair.primary.address, elastickv.addresses[0], ProxyMode.DUAL_WRITE) as proxy,
+        connect(proxy.port) as home,
+        connect(proxy.port) as client,
+        connect(proxy.port) as queuing,
+        connect(proxy.port) as waiting,
+    ):
+        await home.call("SET", "k", "home")
+        for one in (client, queuing, waiting):
+            assert await one.call("SELECT", 3) == b"+OK\r\n"
+        await client.call("SET", "k", "other")
+        await queuing.pipeline([("MULTI",), ("SET", "k", "queued")])
+        await waiting.send(encode.command("BLPOP", "l", 0))
+        await wait_until(lambda: any(one.state.is_blocked for one in proxy.server.writer.clients.values()))
         await proxy.wait_repaired()
-        assert contents(pair.primary) == contents(elastickv.server)
-        with redis.Redis(port=pair.primary.port) as store:
-            assert set(store.info("keyspace")) == {"db0"}
+        await proxy.server.modes.change_mode(ProxyMode.ELASTICKV_PRIMARY, force=True)
+
+        assert await client.pipeline([("GET", "k"), ("SET", "k", 1), ("PING",), ("WATCH", "k")]) == [
+            NOT_HERE, NOT_HERE, b"+PONG\r\n", NOT_HERE,
+        ]  # fmt: skip
+        assert (await queuing.call("EXEC")).startswith(b"-EXECABORT Transaction discarded because of: ")
+        assert await waiting.receive(1) == [NOT_HERE]
+        assert await waiting.pipeline([("SELECT", 0), ("GET", "k")]) == [b"+OK\r\n", b"$4\r\nhome\r\n"]
+        assert await queuing.pipeline([("RESET",), ("GET", "k")]) == [b"+RESET\r\n", b"$4\r\nhome\r\n"]
+        await proxy.wait_repaired()
+        await proxy.server.modes.change_mode(ProxyMode.DUAL_WRITE, force=True)
+
+        assert await client.call("GET", "k") == b"$5\r\nother\r\n"
+        assert await home.call("GET", "k") == b"$4\r\nhome\r\n"
+        await proxy.wait_repaired()
+        assert contents(elastickv.server) == contents(pair.primary) == {b"k": (b"string", b"home")}
+        assert elastickv.harmful == 0

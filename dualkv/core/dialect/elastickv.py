@@ -20,8 +20,15 @@ Form = Callable[[Command], Effects | None]
 SCRIPTED: Final = OWN_COMMANDS | {"PEXPIREAT", "SET PXAT", "SET KEEPTTL", "XTRIM MINID"}
 """What can be done there without such a command or option: `dualkv.core.dialect.speaking` says how."""
 
-NOT_IN_SCRIPTS: Final = frozenset({"EXPIRE", "TTL", "ZINCRBY", "PFADD", "PFCOUNT", "PUBLISH"})
-"""What scripts there cannot call, beside scripts."""
+NOT_IN_SCRIPTS: Final = frozenset(
+    {
+        "EXPIRE", "TTL", "ZINCRBY", "PFADD", "PFCOUNT", "PUBLISH",
+        # Of these a node goes down, or they do not answer, or they are about a connection.
+        "SCAN", "KEYS", "DBSIZE", "SUBSCRIBE", "PUBSUB", "XREAD", "BZPOPMIN", "SELECT", "HELLO", "CLIENT",
+        "COMMAND", "INFO", "PING", "QUIT", "MULTI", "EXEC", "DISCARD", "EVAL", "EVALSHA",
+    }
+)  # fmt: skip
+"""What scripts there cannot call, or must not."""
 
 NOT_HELD: Final = frozenset({"PFMERGE", "SWAPDB", "SPUBLISH"})
 """What cannot be brought there in any way, beside what every store lacks that has not the commands for it."""

@@ -6,10 +6,15 @@ from typing import Final
 
 import attrs
 
+from dualkv.core.script_facts import ScriptFacts
+
 __all__ = ["ELASTICKV", "Dialect"]
 
 ELASTICKV: Final = "ElasticKV"
 """The product that commits each write through Raft."""
+
+
+_BETWEEN_DATABASES: Final = frozenset({"SELECT", "MOVE", "SWAPDB"})
 
 
 @attrs.frozen(eq=False)
@@ -52,6 +57,15 @@ class Dialect:
         """Whether effects may hold a command or option: it has it, or it is `scripted`."""
         return self.has(name) or name in self.scripted
 
-    def runs(self, calls: frozenset[str]) -> bool:
-        """Whether a script that calls some commands can be executed there."""
-        return calls <= self.commands and calls.isdisjoint(self.not_in_scripts)
+    def runs(self, script: ScriptFacts) -> bool:
+        """Whether a script can be executed there, as far as its text tells."""
+        return script.calls <= self.commands and script.calls.isdisjoint(self.not_in_scripts)
+
+    def is_spared(self, script: ScriptFacts) -> bool:
+        """Whether a script must not be sent there.
+
+        It might list the keys, of which a node goes down, or leave the one database that is mirrored.
+        """
+        if not self.has_databases and not script.calls.isdisjoint(_BETWEEN_DATABASES):
+            return True
+        return not self.is_enumerable and not (script.tells_its_calls and self.runs(script))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Final
 
 import pytest
@@ -13,6 +14,7 @@ from tests.fakes.elastickv import Cluster
 from tests.support.client import Args, connect
 from tests.support.proxy import running_proxy, wait_until
 from tests.support.servers import Pair
+from tests.support.stores import contents
 
 pytestmark = pytest.mark.e2e
 
@@ -40,6 +42,90 @@ async def test_what_kills_a_node_is_refused(pair: Pair, elastickv: Cluster, mode
         reply = await proxy.server.writer.read("DBSIZE")
         assert reply.startswith(b"-NOPERM")
         assert elastickv.harmful == 0
+
+
+@pytest.mark.parametrize("mode", [ProxyMode.ELASTICKV_PRIMARY, ProxyMode.ELASTICKV_ONLY])
+async def test_a_script_whose_text_shows_it_is_refused(
+    pair: Pair, elastickv: Cluster, mode: ProxyMode
+) -> None:
+    """Alone, by its hash, in a pipeline, and in a transaction; other scripts run as ever."""
+    listing = "local c = redis.call return c('KEYS', '*')"
+    harmless = "return redis.call('INCR', KEYS[1])"
+    digest = hashlib.sha1(listing.encode()).hexdigest()
+    async with (
+        running_proxy(pair.primary.address, elastickv.addresses[0], mode) as proxy,
+        connect(proxy.port) as client,
+    ):
+        await wait_until(lambda: proxy.server.writer.lane.state is LaneState.UP)
+        replies = await client.pipeline(
+            [
+                ("EVAL", harmless, 1, "n"), ("EVAL", listing, 0), ("EVALSHA", digest, 0),
+                ("EVAL", harmless, 1, "n"), ("MULTI",), ("EVAL", listing, 0), ("EXEC",),
+                ("EVAL", "return redis.call('DBSIZE')"),
+            ]
+        )  # fmt: skip
+        refusal = b"-NOPERM dualkv refuses a script that calls KEYS: a node of this store goes down of it"
+        assert [replies[at] for at in (0, 3, 4)] == [b":1\r\n", b":2\r\n", b"+OK\r\n"]
+        assert all(replies[at].startswith(refusal) for at in (1, 2, 5)), replies
+        assert replies[6].startswith(b"-EXECABORT")
+        assert replies[7].startswith(b"-ERR wrong number of arguments")
+        reply = await proxy.server.writer.script("EVAL", listing, 0)
+        assert reply.startswith(refusal)
+        assert elastickv.harmful == 0
+
+
+async def test_a_transaction_that_was_queued_at_redis_does_not_list_elastickv(
+    pair: Pair, elastickv: Cluster
+) -> None:
+    """The mode has changed between KEYS and EXEC: the client hears why its transaction is discarded."""
+    async with (
+        running_proxy(pair.primary.address, elastickv.addresses[0], ProxyMode.DUAL_WRITE) as proxy,
+        connect(proxy.port) as client,
+    ):
+        await client.pipeline([("SET", "k", 1), ("MULTI",), ("SET", "k", 2), ("KEYS", "*")])
+        await proxy.wait_repaired()
+        await proxy.server.modes.change_mode(ProxyMode.ELASTICKV_PRIMARY, force=True)
+
+        reply = await client.call("EXEC")
+        assert reply.startswith(b"-EXECABORT Transaction discarded because of: NOPERM dualkv refuses KEYS")
+        assert await client.call("GET", "k") == b"$1\r\n1\r\n"
+        assert elastickv.harmful == 0
+
+
+SCRIPTS: Final = (
+    "return redis.call('DBSIZE')",
+    "for _, k in ipairs(redis.call('KEYS', '*')) do redis.call('DEL', k) end redis.call('SET', KEYS[1], 'v')",
+    "local c = redis.call c('SET', KEYS[1], #c('KE' .. 'YS', '*'))",
+    "redis.call('SET', KEYS[1], redis.call(ARGV[1]))",
+    "redis.call('SET', KEYS[1], #redis.call('SCAN', 0)[2]) return redis.call('TIME')",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", [ProxyMode.DUAL_WRITE, ProxyMode.DUAL_WRITE_SHADOW])
+async def test_a_script_of_a_client_of_redis_does_not_list_elastickv(
+    pair: Pair, elastickv: Cluster, mode: ProxyMode
+) -> None:
+    """Not by its text, its hash, or in MULTI, from the first moment on: its keys are copied instead."""
+    async with (
+        running_proxy(pair.primary.address, elastickv.addresses[0], mode) as proxy,
+        connect(proxy.port) as client,
+    ):
+        for number, script in enumerate(SCRIPTS):
+            digest = hashlib.sha1(script.encode()).hexdigest()
+            replies = await client.pipeline(
+                [
+                    ("SET", "other", 1), ("EVAL", script, 1, f"k{number}", "DBSIZE"),
+                    ("EVALSHA", digest, 1, f"h{number}", "DBSIZE"),
+                    ("MULTI",), ("EVAL", script, 1, f"m{number}", "DBSIZE"), ("SET", f"x{number}", 1),
+                    ("EXEC",),
+                ]
+            )  # fmt: skip
+            assert not any(reply.startswith(b"-") for reply in replies), replies
+        await proxy.wait_repaired()
+        there, here = contents(elastickv.server), contents(pair.primary)
+        assert {key: there[key] for key in here} == here
+        assert elastickv.harmful == 0
+        assert proxy.server.writer.translator.not_holdable["EVAL"] > 0
 
 
 async def test_a_setting_lets_it_through(pair: Pair, elastickv: Cluster) -> None:

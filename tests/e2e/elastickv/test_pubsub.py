@@ -94,18 +94,22 @@ async def test_only_the_end_of_dualkv_ends_a_connection_that_subscribed(
     assert elastickv.harms == ["the end of a connection that had subscribed"]
 
 
-async def test_patterns_are_refused_as_the_store_refuses_them(pair: Pair, elastickv: Cluster) -> None:
-    """The client gets the error, is subscribed to nothing, and goes on."""
+async def test_patterns_are_refused_with_what_to_use_instead(pair: Pair, elastickv: Cluster) -> None:
+    """The client gets a clear error, is subscribed to nothing, and goes on; the store is not asked."""
     async with (
         answering(elastickv, pair, ProxyMode.ELASTICKV_PRIMARY) as proxy,
         connect(proxy.port) as client,
     ):
         (reply,) = await talk(client, 1, "PSUBSCRIBE", "a*")
-        assert reply == b"-ERR unsupported command 'PSUBSCRIBE'\r\n"
+        assert reply == (
+            b"-ERR dualkv: the store that answers (ElasticKV) has no PSUBSCRIBE: subscribe to each channel "
+            b"by its name (SUBSCRIBE)\r\n"
+        )
+        assert elastickv.received["PSUBSCRIBE"] == 0
         assert await client.call("SET", "k", "v") == b"+OK\r\n"
         await talk(client, 1, "SUBSCRIBE", "a")
         (reply,) = await talk(client, 1, "PSUBSCRIBE", "a*")
-        assert reply.startswith(b"-ERR Can't execute 'psubscribe'")
+        assert b"has no PSUBSCRIBE" in reply
 
 
 async def test_messages_reach_redis_as_well(pair: Pair, elastickv: Cluster) -> None:
