@@ -35,6 +35,9 @@ _MEETS_EXPIRED: Final = frozenset({"PERSIST", "PEXPIREAT", "HPERSIST", "HPEXPIRE
 """Sent to what expires soon: when another reply comes, it has expired over there, and that is no fault.
 Nor is it one when what was executed beside the lane meets something else than there."""
 
+_REMOVALS: Final = frozenset({"DEL", "UNLINK"})
+"""Whatever there was on either store, behind them it is gone on both."""
+
 
 class DoubtfulKeys:
     """The doubtful keys of one stream. Calls come in the order of the log.
@@ -42,11 +45,20 @@ class DoubtfulKeys:
     Args:
         dirty: The dirty ones.
         names_its_keys: Whether a script touches no keys but those that the request names.
+        are_repaired: Whether each dirty key will be copied, sooner or later. If not, only those are whose
+            copy is the effect of a command: to the others writes are sent all the same.
     """
 
-    def __init__(self, dirty: DirtyKeys, names_its_keys: Callable[[Plan, Request], bool]) -> None:
+    def __init__(
+        self,
+        dirty: DirtyKeys,
+        names_its_keys: Callable[[Plan, Request], bool],
+        *,
+        are_repaired: bool = True,
+    ) -> None:
         self.dirty = dirty
         self._names_its_keys = names_its_keys
+        self._are_repaired = are_repaired
         self._swaps: list[tuple[int, int]] = []
         self.under_way: set[Key] = set()
         """Large keys of which a part has been copied and another part has not."""
@@ -116,6 +128,8 @@ class DoubtfulKeys:
                 infected = [self._moved(key, item.epoch) for key in keys or ()]
                 self.copy_now([key for key in infected if not (is_queued and key in self.mending)], now)
                 wrong.update(keys or ())
+        if not self._are_repaired:
+            wrong = {key for key in wrong if self._awaits_copy(key, item.epoch)}
         item.copied = item.copied.union(wrong)
         is_lost = all(keys is not None and wrong.issuperset(keys) for _, keys in parts)
         return is_lost and self._is_well_named(item)
@@ -124,6 +138,10 @@ class DoubtfulKeys:
         if epoch != len(self._swaps):
             key = self._moved(key, epoch)
         return key in self.dirty or (is_queued and key in self.mending)
+
+    def _awaits_copy(self, key: Key, epoch: int) -> bool:
+        key = self._moved(key, epoch)
+        return key not in self.dirty or self.dirty.is_urgent(key)  # what is mending only is not dirty
 
     def disturbs_copies(self, item: StreamItem, now: float) -> bool:
         """Return whether an item is not sent since a part of its key has been copied.
@@ -227,7 +245,7 @@ class DoubtfulKeys:
             if reason is None or name in NOT_DATA:
                 continue
             self._note_missed(name)
-            is_explained = keys is not None and not item.copied.isdisjoint(keys)
+            is_explained = name in _REMOVALS or (keys is not None and not item.copied.isdisjoint(keys))
             if reason is DirtyReason.REPLY_DIFFERED and is_explained:
                 continue
             left = None

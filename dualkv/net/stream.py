@@ -94,7 +94,9 @@ class SecondaryStream:
         self.dialect: Dialect | None = None
         """What the secondary understands; None: it has not been reached yet."""
         self._identity: Identity | None = None
-        self.doubtful = DoubtfulKeys(dirty, translator.scripts.names_its_keys)
+        self.doubtful = DoubtfulKeys(
+            dirty, translator.scripts.names_its_keys, are_repaired=config.repair != "off"
+        )
         self.copied_bytes = 0
         """What copies of states that are queued or in flight take in memory."""
         self.gate = Gate(config.secondary_timeout_seconds, config.shards)

@@ -33,19 +33,25 @@ Samples = Mapping[tuple[str, str], float]
 """The figures of ``/metrics`` by name and labels."""
 
 
-def has_converged(samples: Samples) -> bool:
+def has_converged(samples: Samples, *, repairs: bool = True) -> bool:
     """Whether dualkv says that nothing is on its way to the secondary, and nothing is left to repair."""
-    return bool(samples) and not unsettled(samples)
+    return bool(samples) and not unsettled(samples, repairs=repairs)
 
 
-def unsettled(samples: Samples) -> list[str]:
-    """Return the figures that say what is left to do."""
+def unsettled(samples: Samples, *, repairs: bool = True) -> list[str]:
+    """Return the figures that say what is left to do.
+
+    Args:
+        samples: All figures.
+        repairs: Whether it repairs dirty keys. If not, those stay whose copy is no effect of a command.
+    """
     return [
         f"{name}{{{labels}}} = {value:g}"
         for (name, labels), value in samples.items()
         if value
         and (
             name in _MUST_BE_ZERO
+            or (name == "proxy_dirty_keys" and (repairs or "not_replayable" in labels))
             or (name == "proxy_async_ledger" and ('"queued"' in labels or '"in_flight"' in labels))
         )
     ]
@@ -56,7 +62,6 @@ _MUST_BE_ZERO: Final = frozenset(
         "proxy_active_connections",  # who has hung up is still being served
         "proxy_async_queue_depth",
         "proxy_dirty_functions",
-        "proxy_dirty_keys",
         "proxy_resync_required",
         "proxy_repair_in_flight",
     }

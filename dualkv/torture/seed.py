@@ -239,15 +239,16 @@ async def _tell_progress(seed: int, tally: Tally, options: Options, say: Callabl
 
 async def wait_converged(child: Child, options: Options, result: Result) -> None:
     """Wait until dualkv says that all is settled, several times in a row."""
+    repairs = options.settings.get("repair") != "off"
     started = trio.current_time()
     agreeing = 0
     while agreeing < _POLLS_IN_A_ROW:
         if trio.current_time() > started + options.converge_seconds:
-            left = unsettled(await child.scrape()) or ["no answer"]
+            left = unsettled(await child.scrape(), repairs=repairs) or ["no answer"]
             result.complaints.append(f"not settled after {options.converge_seconds:g} s: {', '.join(left)}")
             result.complaints += child.last_words(5)
             return
-        agreeing = agreeing + 1 if has_converged(await child.scrape()) else 0
+        agreeing = agreeing + 1 if has_converged(await child.scrape(), repairs=repairs) else 0
         await trio.sleep(_POLL_SECONDS)
     result.converged_seconds = trio.current_time() - started
 

@@ -15,9 +15,9 @@ from tests.core.building import planned
 ERROR = b"-WRONGTYPE no\r\n"
 
 
-def make() -> DoubtfulKeys:
+def make(*, are_repaired: bool = True) -> DoubtfulKeys:
     """Return doubtful keys of which there are none; scripts name their keys."""
-    return DoubtfulKeys(DirtyKeys(100, 10**6), lambda _plan, _request: True)
+    return DoubtfulKeys(DirtyKeys(100, 10**6), lambda _plan, _request: True, are_repaired=are_repaired)
 
 
 def item_of(*lines: str, checks: tuple[bytes | None, ...] = (), queue: Queue | None = None) -> StreamItem:
@@ -144,6 +144,27 @@ def test_key_that_is_made_of_a_dirty_one_is_copied() -> None:
     assert dirty(doubtful)[b"c"] is DirtyReason.NOT_REPLAYABLE
     assert not doubtful.spoils(item_of("DEL a x"), 1.0, is_queued=False)
     assert b"x" not in dirty(doubtful)
+
+
+def test_writes_go_on_where_no_copy_will_come() -> None:
+    """Without repair a dirty key keeps up as well as it can; what is made of it is copied all the same."""
+    doubtful = make(are_repaired=False)
+    doubtful.mark([(0, b"a")], DirtyReason.REPLY_DIFFERED, 0.0)
+
+    assert not doubtful.spoils(item := item_of("INCR a"), 1.0, is_queued=False)
+    assert item.copied == frozenset()
+
+    assert doubtful.spoils(item_of("SUNIONSTORE c a b"), 1.0, is_queued=False)
+    assert doubtful.spoils(item_of("INCR a"), 1.0, is_queued=False)
+
+
+@pytest.mark.parametrize("line", ["DEL a b", "UNLINK a b"])
+def test_another_number_of_removed_keys_tells_nothing(line: str) -> None:
+    """One of them may have expired there meanwhile; now both are gone on both stores."""
+    doubtful = make()
+
+    assert not doubtful.answered_oddly(item_of(line, checks=(b":2\r\n",)), b":1\r\n", 1.0)
+    assert dirty(doubtful) == {}
 
 
 def test_what_is_queued_before_a_copy_is_not_exact() -> None:

@@ -97,7 +97,7 @@ async def test_writes_flow_again_when_there_is_room() -> None:
     """Nobody has to copy anything for that: new keys are written, dirty ones are left to their copies."""
     appears = trio.Event()
     away = running_fake(is_listening=appears)
-    async with away as fake, stream_to(fake, write_queue_size=8, repair="off") as bench:
+    async with away as fake, stream_to(fake, write_queue_size=8, repair="manual") as bench:
         bench.offer(*[f"SET k {number}" for number in range(7)])
         assert bench.stream.gate.state is GateState.OVERLOADED
         await wait_until(lambda: bench.ledger().queued == 0)

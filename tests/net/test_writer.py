@@ -198,7 +198,7 @@ async def test_unreachable_primary_raises_before_anything_is_sent() -> None:
 
 async def test_lost_lane_raises_with_the_outcome_unknown() -> None:
     """A write without a reply may have been executed: the caller is told, and the key is dirty."""
-    async with writer_between(repair="off") as pair:
+    async with writer_between(repair="manual") as pair:
         pair.primary.answer = lambda _: None
         with pytest.raises(ConnectionLost, match="the outcome is unknown"):
             await pair.writer.write("SET", "k", "v")

@@ -40,6 +40,8 @@ def test_what_is_left_to_do_is_told() -> None:
     samples = {("proxy_dirty_keys", 'reason="failed"'): 2.0, ("proxy_resync_required", ""): 0.0}
 
     assert unsettled(samples) == ['proxy_dirty_keys{reason="failed"} = 2']
+    assert not unsettled(samples, repairs=False)
+    assert unsettled({("proxy_dirty_keys", 'reason="not_replayable"'): 1.0}, repairs=False)
 
 
 def test_silence_does_not_mean_convergence() -> None:
