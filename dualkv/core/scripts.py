@@ -2,7 +2,7 @@
 
 ``EVALSHA`` names a script by its hash. The primary knows it, the secondary may not: it was restarted, or the
 write that carried the body was dropped. So the first mirrored ``EVALSHA`` of a script on each connection is
-spelled out as ``EVAL``, which loads it there too.
+spelled out as ``EVAL``, which loads it there too; and the first compared ``EVALSHA_RO`` as ``EVAL_RO``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from dualkv.resp.requests import Request
 
 __all__ = ["ScriptCache"]
 
+_SPELLINGS: Final = {"EVALSHA": b"EVAL", "EVALSHA_RO": b"EVAL_RO"}
 _MAX_SCRIPTS: Final = 512
 _MAX_BYTES: Final = 4 * 1024 * 1024
 
@@ -41,7 +42,7 @@ class ScriptCache:
     def learn(self, name: str, args: tuple[bytes, ...]) -> None:
         """Take note of what an executed command says about scripts, in the order of execution."""
         match name:
-            case "EVAL":
+            case "EVAL" | "EVAL_RO":
                 self._remember(args[1])
             case "SCRIPT LOAD":
                 self._remember(args[2])
@@ -77,7 +78,7 @@ class ScriptCache:
         """Return the bytes of an item, with ``EVAL`` for an ``EVALSHA`` that a connection has not seen.
 
         Args:
-            item: A mirrored write.
+            item: A mirrored write, or a shadow read.
             known: Hashes that the connection has seen; what is spelled out now is added.
         """
         if not item.parts:
@@ -88,18 +89,27 @@ class ScriptCache:
         ).wire()
 
     def spelled_out(self, plan: Plan, request: Request, known: set[bytes]) -> Request:
-        """Return a request, or ``EVAL`` instead of an ``EVALSHA`` whose body is at hand and not *known*."""
+        """Return a request, or ``EVAL`` instead of an ``EVALSHA`` whose body is at hand and not *known*.
+
+        So it is with ``EVAL_RO`` for ``EVALSHA_RO``.
+        """
         if plan.spec.name == "SCRIPT FLUSH":
             known.clear()
-        if plan.spec.name != "EVALSHA":
+        spelling = _SPELLINGS.get(plan.spec.name)
+        if spelling is None:
             return request
         digest = request.args[1].lower()
         body = self._bodies.get(digest)
         if body is None or digest in known:
             return request
         known.add(digest)
-        args = (b"EVAL", body, *request.args[2:])
+        args = (spelling, body, *request.args[2:])
         return Request(args, command(*args))
+
+    @staticmethod
+    def is_not_known(request: Request, known: set[bytes]) -> None:
+        """Take note that the store behind a connection does not know the script of an ``EVALSHA_RO``."""
+        known.discard(request.args[1].lower())
 
 
 def _digest(body: bytes) -> bytes:

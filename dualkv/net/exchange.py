@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from dualkv.core.compare import Rule
 from dualkv.core.context import Context, switches
 from dualkv.core.dialect import Dialect, Spoken
 from dualkv.core.fusing import stretches
@@ -142,7 +143,7 @@ class Exchange:
                     pieces += before
                     expected += len(before)
                 current = item.context if item.context == self._context else None
-            if item.queue is Queue.SCRIPT:
+            if item.queue is Queue.SCRIPT or item.plan.comparator is Rule.SCRIPT:
                 has_spelling = True
                 pieces.append(self._stream.scripts.wire(item, self._known_scripts))
             elif item.queue is Queue.BLOCKING:
@@ -204,6 +205,10 @@ class Exchange:
         """Say otherwise what was refused: scripts with their bodies, ``ELASTICKV.ZREMFAST`` as ``ZREM``."""
         for position, item in enumerate(batch):
             wire = item.request.raw
+            if item.expected is not None:
+                if frames[position].startswith(b"-NOSCRIPT"):  # it is too late for the reply of this position
+                    self._stream.scripts.is_not_known(item.request, self._known_scripts)
+                continue
             if frames[position].startswith(b"-NOSCRIPT"):
                 wire = self._stream.scripts.wire(item, set())
                 is_other = wire != item.request.raw

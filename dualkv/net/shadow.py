@@ -20,7 +20,7 @@ import trio
 
 from dualkv.commands.table import CommandSpec
 from dualkv.core.cause import CauseFacts, suspected_cause
-from dualkv.core.compare import Outcome, Tolerance, Verdict, judge
+from dualkv.core.compare import Outcome, Rule, Tolerance, Verdict, judge
 from dualkv.core.comparison import divergence_between
 from dualkv.core.confirming import (
     NEAR_EXPIRY_MILLISECONDS,
@@ -83,6 +83,8 @@ class Facts:
     """How far apart replies may be."""
     removals: Mapping[DivergenceKind, Removals] = attrs.field(factory=dict)
     """What the store has removed by itself that lacks the data, by how they differ."""
+    spelled_out: Callable[[StreamItem], tuple[bytes, ...]] = lambda item: item.request.args
+    """A read with the text of its script."""
 
 
 class ShadowJudge:
@@ -149,7 +151,8 @@ class ShadowJudge:
         rule = item.plan.comparator
         assert rule is not None
         assert item.expected is not None
-        verdict = judge(rule, item.request.args, item.expected, actual, self._facts.tolerance(item))
+        args = self._facts.spelled_out(item) if rule is Rule.SCRIPT else item.request.args
+        verdict = judge(rule, args, item.expected, actual, self._facts.tolerance(item))
         if verdict.kind is None:
             return self._settle(item, verdict)
         if item.suspicion is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
+from dualkv.core.compare import Rule
 from dualkv.core.context import Context
 from dualkv.core.ledger import Queue
 from dualkv.core.mirror import StreamItem, in_one_piece, leaves_unknown
@@ -33,6 +34,7 @@ __all__ = [
     "TransactionBlock",
 ]
 
+_SCRIPT: Final = Rule.SCRIPT
 _ARRAY: Final = b"*~%>"
 _ERROR: Final = frozenset(b"-!")
 
@@ -208,7 +210,7 @@ class ClientBatch(Timed):
                 shadows
                 and plan.comparator is not None
                 and frame[0] not in _ERROR
-                and (takes_all or writer.is_shadowed(plan, request.args))
+                and ((takes_all and plan.comparator is not _SCRIPT) or writer.is_shadowed(plan, request.args))
             ):
                 items.append(StreamItem(plan, Queue.SHADOW, request, now, context, frame))
         if items:

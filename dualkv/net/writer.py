@@ -21,6 +21,7 @@ from dualkv.commands.classify import CommandCategory, classify_command
 from dualkv.commands.keys import keys_of
 from dualkv.config import ProxyConfig
 from dualkv.core.auth import users_from
+from dualkv.core.compare import Rule
 from dualkv.core.context import Context
 from dualkv.core.dialect import LEARNING, learn
 from dualkv.core.dirty import DirtyKeys, DirtyReason, Key
@@ -161,7 +162,8 @@ class DualWriter:
             self.metrics, reports, rereading.reread, clock, config.confirm_after_seconds,
             Facts(rereading.history, lambda: self.lanes.answered, lambda: self.metrics.resync.completed > 0,
                   lambda item: self.shadow_filter.tolerance(item.plan, item.request.args),
-                  self.removals.where_missing() if self.removals is not None else {}),
+                  self.removals.where_missing() if self.removals is not None else {},
+                  self._spelled_out),
             rereading.on_difference,
         )  # fmt: skip
         self.time = PrimaryTime((time.time() - clock()) * 1000)
@@ -562,13 +564,22 @@ class DualWriter:
     # --- for what waits on the lane
 
     def is_shadowed(self, plan: Plan, args: tuple[bytes, ...]) -> bool:
-        """Whether the other store is asked, too, what the primary has answered to a read without an error."""
+        """Whether the other store is asked, too, what the primary has answered to a read without an error.
+
+        A script's text is remembered in any case: later reads may name it by its hash.
+        """
+        if self.shadows and plan.comparator is Rule.SCRIPT:
+            self.translator.scripts.learn(plan.spec.name, args)
         return (
             self.shadows
             and plan.comparator is not None
             and (self.shadow_filter.is_trivial or self.shadow_filter.admits(plan, args))
             and self.shadow_budget.admits()
         )
+
+    def _spelled_out(self, item: StreamItem) -> tuple[bytes, ...]:
+        """Return a shadow read with the text of its script, if that is at hand."""
+        return self.translator.scripts.spelled_out(item.plan, item.request, set()).args
 
     def answered_error(
         self, plan: Plan, request: Request, counters: CommandCounters, frame: bytes, context: Context

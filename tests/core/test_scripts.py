@@ -41,6 +41,27 @@ def test_first_evalsha_on_a_connection_is_spelled_out(source: tuple[str, ...]) -
     assert cache.wire(use, set()) == encode.command("EVAL", "body", "1", "k")
 
 
+@pytest.mark.parametrize("source", [("EVAL_RO", "body", "0"), ("EVAL", "body", "0")])
+def test_first_evalsha_ro_on_a_connection_is_spelled_out(source: tuple[str, ...]) -> None:
+    """As the read that it is; and again, once the store has said that it does not know the script."""
+    cache = ScriptCache()
+    learn(cache, *source)
+    known: set[bytes] = set()
+    use = item("EVALSHA_RO", SHA.upper(), "1", "k")
+
+    assert cache.wire(use, known) == encode.command("EVAL_RO", "body", "1", "k")
+    assert cache.wire(use, known) == use.request.raw
+    cache.is_not_known(use.request, known)
+    assert cache.wire(use, known) == encode.command("EVAL_RO", "body", "1", "k")
+
+
+def test_a_function_is_never_spelled_out() -> None:
+    """It has a name, and its library is mirrored."""
+    use = item("FCALL_RO", "f", "1", "k")
+
+    assert ScriptCache().wire(use, set()) == use.request.raw
+
+
 def test_flush_forgets_what_a_connection_has() -> None:
     """Behind SCRIPT FLUSH the body is sent anew: what was executed before the flush may still be queued."""
     cache = ScriptCache()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Final
 
 import pytest
@@ -10,7 +11,7 @@ import redis
 from dualkv.config import ProxyMode
 from dualkv.resp.replies import is_error
 from tests.fakes.elastickv import Cluster
-from tests.support.client import connect
+from tests.support.client import Args, connect
 from tests.support.proxy import Proxy, running_proxy, wait_until
 from tests.support.servers import Pair
 
@@ -188,3 +189,23 @@ async def test_a_difference_is_found_by_each_read(
         for number, read in enumerate(reads, 1):
             await client.call(*read.split())
             await wait_until(lambda: proxy.metrics.divergences.total() >= number)  # noqa: B023 - at once
+
+
+async def test_scripts_that_read_are_not_sent(pair: Pair, elastickv: Cluster) -> None:
+    """ElasticKV knows none of their commands: that is counted. While it answers, clients get its error."""
+    body = "return redis.call('GET', KEYS[1])"
+    digest = hashlib.sha1(body.encode()).hexdigest()
+    reads: tuple[Args, ...] = (("EVAL_RO", body, 1, "k"), ("EVALSHA_RO", digest, 1, "k"))
+    async with (
+        running_proxy(pair.primary.address, elastickv.addresses[0], ProxyMode.DUAL_WRITE_SHADOW) as proxy,
+        connect(proxy.port) as client,
+    ):
+        await client.call("SET", "k", "v")
+        assert await client.pipeline(list(reads)) == [b"$1\r\nv\r\n"] * 2
+        await wait_until(lambda: proxy.metrics.shadow_skipped["unsupported"] == 2)
+        assert not {"EVAL_RO", "EVALSHA_RO", "EVAL", "EVALSHA"} & elastickv.received.keys()
+        await proxy.wait_repaired()
+        await proxy.server.modes.change_mode(ProxyMode.ELASTICKV_PRIMARY, force=True)
+
+        replies = await client.pipeline([*reads, ("FCALL_RO", "f", 0)])
+        assert [reply.split()[1:3] for reply in replies] == [[b"unsupported", b"command"]] * 3
