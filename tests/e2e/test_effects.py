@@ -13,6 +13,7 @@ from tests.support.client import Args, Client, connect
 from tests.support.proxy import running_proxy
 from tests.support.servers import Pair
 from tests.support.state import differences, state_of
+from tests.support.stores import open_store
 
 pytestmark = pytest.mark.e2e
 
@@ -231,3 +232,25 @@ async def test_databases_keep_their_keys_apart(pair: Pair) -> None:
     primary = state_of(pair.primary.port, databases)
     assert differences(primary, state_of(pair.secondary.port, databases)) == []
     assert set(primary) == {(0, b"b"), (3, b"c"), (4, b"a")}
+
+
+async def test_stream_remembers_what_was_deleted_beside_a_rough_limit(pair: Pair) -> None:
+    """In one transaction: what the limit did is asked for behind it, where the entry is gone already."""
+    async with (
+        running_proxy(
+            pair.primary.address, pair.secondary.address, ProxyMode.DUAL_WRITE, repair="off"
+        ) as proxy,
+        connect(proxy.port) as client,
+    ):
+        await client.pipeline([("XADD", "x", f"{number}-1", "f", "v") for number in range(1, 4)])
+        deleting = [("XADD", "x", "MAXLEN", "~", "100", "9-1", "f", "v"), ("XDEL", "x", "1-1")]
+        assert len(await _in_transaction(client, deleting)) == 2
+        await proxy.wait_drained()
+
+    told = []
+    for server in (pair.primary, pair.secondary):
+        with open_store(server) as store:
+            facts = store.execute_command("XINFO", "STREAM", "x")
+            told.append(dict(zip(facts[::2], facts[1::2], strict=True)))
+    assert [one[b"max-deleted-entry-id"] for one in told] == [b"1-1", b"1-1"]
+    assert [one[b"entries-added"] for one in told] == [4, 4]

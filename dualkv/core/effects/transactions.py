@@ -6,6 +6,8 @@ an earlier one may not:
 
 - ``SORT … BY w_* STORE d`` (a copy of ``d``), then ``RENAME d e``: the other store would rename an old ``d``.
 - ``XADD s MAXLEN ~ 9 …`` twice: the first one trims there what the second one did here, and counts differ.
+- ``XADD s MAXLEN ~ 9 …``, then ``XDEL s id``: that entry has been trimmed there already, and a stream
+  remembers the last one that was deleted.
 
 Where the request itself is as good, nothing is asked behind a transaction (`questions_of`).
 """
@@ -13,13 +15,16 @@ Where the request itself is as good, nothing is asked behind a transaction (`que
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from dualkv.core.effects.model import Effects
 
 __all__ = ["Part", "settled"]
 
 Key = tuple[int, bytes]
+
+_NEEDS_ITS_STATE: Final = frozenset({b"XCLAIM", b"XDEL", b"XDELEX", b"XACKDEL"})
+"""Done to a later state they leave something else behind."""
 
 
 class Part(NamedTuple):
@@ -44,7 +49,11 @@ def settled(parts: Sequence[Part]) -> list[Effects]:
         effects, keys = part.effects, part.keys
         if keys is not None:
             is_ahead = not ahead.isdisjoint(keys)
-            if not copied.isdisjoint(keys) or (is_ahead and len(keys) > 1 and not part.has_asked):
+            is_lost = is_ahead and (
+                (len(keys) > 1 and not part.has_asked)
+                or any(command.args[0].upper() in _NEEDS_ITS_STATE for command in effects.commands)
+            )
+            if is_lost or not copied.isdisjoint(keys):
                 effects = Effects((), tuple(keys))
             elif is_ahead:
                 effects = _unchecked(effects)

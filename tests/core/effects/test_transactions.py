@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from dualkv.core.effects import Part, settled
 from dualkv.core.effects.model import Command, Effects
 
@@ -49,6 +51,15 @@ def test_what_takes_over_a_key_that_is_ahead_is_copied() -> None:
 
     assert settled([asked, Part(CHECKED, 0, [K, J], False)]) == [CHECKED, copied(K, J)]
     assert settled([asked, asked]) == [CHECKED, UNCHECKED]
+
+
+@pytest.mark.parametrize("name", [b"XDEL", b"XCLAIM"])
+def test_what_meets_entries_that_are_trimmed_already_is_copied(name: bytes) -> None:
+    """The stream would not remember that the entry was deleted, nor who was reading it."""
+    command = Effects((Command((name, b"k", b"1-0"), b":1\r\n"),))
+
+    assert settled([Part(CHECKED, 0, [K], True), Part(command, 0, [K], False)]) == [CHECKED, copied(K)]
+    assert settled([Part(command, 0, [K], False), Part(CHECKED, 0, [K], True)]) == [command, CHECKED]
 
 
 def test_command_without_known_keys_stays() -> None:
