@@ -1,7 +1,8 @@
 """Blocking commands: how long they wait, and how to put back what they took for nobody.
 
-They run on a connection of their own, so their place in the lane's order is known only roughly. That is why
-their effects (`dualkv.core.effects`) name the value that was taken and not a position.
+They run on a connection of their own, so nobody knows their place in the lane's order. That is why what they
+have left is looked at on the lane: keys are copied, or a group of a stream is asked about
+(`dualkv.core.effects.groups`).
 """
 
 from __future__ import annotations

@@ -32,8 +32,7 @@ _NO_ROOM_SECONDS: Final = 0.05
 """After a copy has found no room, there may be some."""
 _FLUSHES: Final = frozenset({"FLUSHALL", "FLUSHDB"})
 _MEETS_EXPIRED: Final = frozenset({"PERSIST", "PEXPIREAT", "HPERSIST", "HPEXPIREAT", "HDEL"})
-"""Sent to what expires soon: when another reply comes, it has expired over there, and that is no fault.
-Nor is it one when what was executed beside the lane meets something else than there."""
+"""Sent to what expires soon: when another reply comes, it has expired over there, and that is no fault."""
 
 _REMOVALS: Final = frozenset({"DEL", "UNLINK"})
 """Whatever there was on either store, behind them it is gone on both."""
@@ -59,6 +58,9 @@ class DoubtfulKeys:
         self.dirty = dirty
         self._names_its_keys = names_its_keys
         self._are_repaired = are_repaired
+        self.was_beside: Callable[[Key, float], bool] = lambda _key, _since: False
+        """Whether something was executed on a key beside the lane, and not seen before a time. Then the
+        secondary, which gets that later, may answer otherwise, and that is no fault."""
         self._swaps: list[tuple[int, int]] = []
         self.under_way: set[Key] = set()
         """Large keys of which a part has been copied and another part has not."""
@@ -251,11 +253,12 @@ class DoubtfulKeys:
             left = None
             if keys is not None:
                 left = [self._moved(key, item.epoch) for key in keys if key not in item.copied]
-            is_news = is_news or left is None or bool(left)
-            is_no_fault = item.queue is Queue.BLOCKING or (
-                reason is DirtyReason.REPLY_DIFFERED and name in _MEETS_EXPIRED
+            is_beside = item.queue is Queue.BLOCKING or (
+                reason is DirtyReason.REPLY_DIFFERED and self._were_beside(left, item.offered_at)
             )
-            if left is not None and is_no_fault:
+            is_news = is_news or left is None or (bool(left) and not is_beside)
+            is_no_fault = reason is DirtyReason.REPLY_DIFFERED and name in _MEETS_EXPIRED
+            if left is not None and (is_no_fault or is_beside):
                 self.copy_now(left, now)
             else:
                 self.mark(left, reason, now)
@@ -263,6 +266,9 @@ class DoubtfulKeys:
             if is_script and not self._names_its_keys(plan, request):
                 self.dirty.require_resync(f"a script that may write keys it does not name: {reason.value}")
         return is_news
+
+    def _were_beside(self, keys: Iterable[Key] | None, since: float) -> bool:
+        return any(self.was_beside(key, since) for key in keys or ())
 
     def _note_missed(self, name: str) -> None:
         """Take note that a command did not do on the secondary what it did on the primary."""

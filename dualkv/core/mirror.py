@@ -20,7 +20,6 @@ from dualkv.resp.replies import elements_of, is_error
 from dualkv.resp.requests import Request
 
 __all__ = [
-    "CLAIMING",
     "NOT_DATA",
     "PUBLISHING",
     "StreamItem",
@@ -160,8 +159,6 @@ _FUNCTIONS: Final = frozenset({"FUNCTION LOAD", "FUNCTION DELETE", "FUNCTION FLU
 PUBLISHING: Final = frozenset({"PUBLISH", "SPUBLISH"})
 """Commands that send messages to subscribers; scripts do, too."""
 
-CLAIMING: Final = frozenset({"XCLAIM", "XAUTOCLAIM"})
-"""They give pending entries of a stream to another consumer."""
 NOT_DATA: Final = frozenset(
     {
         *_FUNCTIONS, "SCRIPT LOAD", "SCRIPT FLUSH", "PUBLISH", "SPUBLISH", "SELECT", "MULTI", "EXEC",

@@ -1,15 +1,15 @@
 """Blocking commands: they wait on a connection of their own, and what they took is mirrored.
 
 A blocking command is tried on the lane first, where it never blocks: what it gets there has a position as
-anything else. Only what finds nothing waits beside the lane. What it gets in the end has no position: its
-effect is said behind all that the lane executed before, or the state of its keys is copied.
+anything else. Only what finds nothing waits beside the lane. What it gets in the end has no position: what
+there is of it is looked at on the lane, or the state of its keys is copied.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -17,19 +17,19 @@ import trio
 
 from dualkv.commands.keys import keys_of
 from dualkv.core.blocking import gives_back, wait_seconds
-from dualkv.core.effects import effects_of
+from dualkv.core.effects import effects_after_waiting, questions_after_waiting
 from dualkv.core.effects.model import Execution
 from dualkv.core.ledger import Queue
 from dualkv.core.mirror import commands_item
 from dualkv.core.routing import Plan
 from dualkv.core.translator import NOT_ASKED, Translation
 from dualkv.errors import BackendUnavailable, ConnectionLost
-from dualkv.net.calls import Attempt, Call
+from dualkv.net.calls import Attempt, Call, Inquiry
 from dualkv.net.client import Client
 from dualkv.net.lane import LaneState
 from dualkv.net.lease import Lease
 from dualkv.resp import encode
-from dualkv.resp.encode import command
+from dualkv.resp.encode import command, pack
 from dualkv.resp.replies import is_error, is_null
 from dualkv.resp.requests import Request
 
@@ -135,9 +135,8 @@ class BlockingCommands:
         lease = await writer.leases.take(self._state.context)
         beside = writer.notes.begin_beside(self._state.context.db, [(plan, request)])
         try:
-            claims = writer.notes.claims(beside)
             reply = await self._wait_unblocked(blocked, lease, plan, request)
-            self._mirror(plan, request, reply, swaps, lambda: writer.notes.claims(beside) != claims)
+            self._mirror(plan, request, reply, swaps)
             return reply
         except BaseException:  # it may have been executed
             self._mark(plan, request, swaps)
@@ -160,36 +159,37 @@ class BlockingCommands:
         writer.lanes.submit(wire, attempt, context, keys_of(plan.spec, request.args))
         return await attempt.wait_reply()
 
-    def _mirror(
-        self, plan: Plan, request: Request, reply: bytes, swaps: int, has_claims: Callable[[], bool]
-    ) -> None:
+    def _mirror(self, plan: Plan, request: Request, reply: bytes, swaps: int) -> None:
         """Mirror what a command took after it had waited.
 
         It has no position on the lane. The keys of lists and sorted sets were empty a moment ago: their
-        states are copied. What groups of streams have delivered is told by its ids, behind all that the lane
-        executed before. If pending entries were claimed on the lane meanwhile (*has_claims*), nobody knows
-        whether these were among them: then streams are copied, too.
+        states are copied. What groups of streams have delivered is looked at on the lane, before the client
+        has the reply, and mirrored at that position.
         """
-        writer = self._client.writer
+        writer, context = self._client.writer, self._state.context
         stream = writer.stream
         if stream is None or is_null(reply) or plan.queue is None:
             return None
-        if plan.spec.name != "XREADGROUP":
-            return self._mark(plan, request, swaps)
-        context = self._state.context
-        execution = Execution(plan.spec, request.args, reply, writer.time.at_ms(writer.clock()))
-        effects = writer.translator.said(effects_of(execution), context.db)
-        commands = effects.commands
-        item = commands_item(Queue.BLOCKING, commands, writer.clock(), context) if commands else None
-        translation = Translation(item, tuple((context.db, key) for _, key in effects.copies))
+        keys = keys_of(plan.spec, request.args)
+        questions: Sequence[tuple[bytes, ...]] = ()
+        can_ask = stream.gate.is_open and writer.lane.state is LaneState.UP and not writer.fence.blocks(keys)
+        if can_ask and not is_error(reply):
+            questions = questions_after_waiting(plan.spec, request.args, reply)
+        mark = partial(self._mark, plan, request, swaps)
+        if not questions:
+            return mark()
 
-        def enter() -> None:
-            if stream.doubtful.swaps == swaps and not has_claims():
-                writer.enter(translation)
-            else:
-                self._mark(plan, request, swaps)
+        def take(answers: Sequence[bytes], now: float) -> None:
+            if stream.doubtful.swaps != swaps:
+                return mark()
+            execution = Execution(plan.spec, request.args, reply, writer.time.at_ms(now), answers)
+            effects = writer.translator.said(effects_after_waiting(execution), context.db)
+            commands = effects.commands
+            item = commands_item(Queue.BLOCKING, commands, now, context) if commands else None
+            return writer.enter(Translation(item, tuple((context.db, key) for _, key in effects.copies)))
 
-        writer.when_seen(plan, request, enter)
+        inquiry = Inquiry(len(questions), take, mark)
+        return writer.lanes.submit(b"".join(map(pack, questions)), inquiry, context, keys)
 
     def _mark(self, plan: Plan, request: Request, swaps: int) -> None:
         """Have the keys copied that a command has changed, or may have, beside the lane."""

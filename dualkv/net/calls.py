@@ -19,7 +19,7 @@ from dualkv.resp.requests import Request
 if TYPE_CHECKING:
     from dualkv.net.writer import DualWriter
 
-__all__ = ["Attempt", "Call", "PositionedCall", "SingleCall", "wait_all"]
+__all__ = ["Attempt", "Call", "Inquiry", "PositionedCall", "SingleCall", "wait_all"]
 
 _NOT_IN_TRANSACTIONS: Final = b"-ERR unsupported command"
 """ElasticKV answers this to EXEC, after it has queued the command."""
@@ -92,6 +92,37 @@ class PositionedCall(Call):
         if self._error is not None:
             raise self._error
         return frames
+
+
+class Inquiry:
+    """Questions of dualkv's own, for whose answers no task waits.
+
+    Args:
+        missing: How many there are.
+        take: Called with all answers, at the position of the last one.
+        lose: Called instead if the lane breaks.
+    """
+
+    __slots__ = ("_frames", "_lose", "_take", "missing")
+
+    def __init__(
+        self, missing: int, take: Callable[[list[bytes], float], None], lose: Callable[[], None]
+    ) -> None:
+        self.missing = missing
+        self._take = take
+        self._lose = lose
+        self._frames: list[bytes] = []
+
+    def on_replies(self, frames: list[bytes], now: float) -> None:
+        """Take answers; when all are there, that is the position."""
+        self._frames += frames
+        self.missing -= len(frames)
+        if not self.missing:
+            self._take(self._frames, now)
+
+    def on_lost(self) -> None:
+        """There will be no answers."""
+        self._lose()
 
 
 async def wait_all(calls: Sequence[Call]) -> None:

@@ -43,6 +43,8 @@ _DIRECTION: Final = "direction"
 _RECENT: Final = "recent"
 """Under this one the keys of the last writes: a store may lose them after the next start, too."""
 _SETTLING_SECONDS: Final = 0.05
+_MAX_ENDED: Final = 1000
+"""Keys of which it is known when the last command beside the lane was seen."""
 
 
 class WriteNotes:
@@ -72,8 +74,8 @@ class WriteNotes:
         self._noted: defaultdict[int, list[bytes]] = defaultdict(list)
         self._beside: Counter[Key] = Counter()
         """Keys of commands that are executed beside the lane now."""
-        self._claimed: Counter[Key] = Counter()
-        """How often pending entries of these were claimed on the lane meanwhile."""
+        self._ended: dict[Key, float] = {}
+        """When the last one on a key was seen, for the newest of them."""
         self._processes: dict[str, str] = {}
 
     def __repr__(self) -> str:
@@ -141,19 +143,18 @@ class WriteNotes:
         for key in keys:
             if not self._beside[key]:
                 del self._beside[key]
-                self._claimed.pop(key, None)
-
-    def note_claims(self, keys: Iterable[Key]) -> None:
-        """Take note that pending entries of streams were claimed on the lane."""
-        self._claimed.update(key for key in keys if key in self._beside)
-
-    def claims(self, keys: Iterable[Key]) -> int:
-        """Return how often that has been, while something is executed beside the lane."""
-        return sum(self._claimed[key] for key in keys)
+            self._ended.pop(key, None)
+            self._ended[key] = self._clock()
+        while len(self._ended) > _MAX_ENDED:
+            del self._ended[next(iter(self._ended))]
 
     def is_beside(self, keys: Iterable[Key]) -> bool:
         """Whether a command on one of *keys* is executed beside the lane now."""
         return bool(self._beside) and any(key in self._beside for key in keys)
+
+    def was_beside(self, key: Key, since: float) -> bool:
+        """Whether one is now, or was seen at a time or later; of what is long ago, nobody knows."""
+        return key in self._beside or self._ended.get(key, float("-inf")) >= since
 
     # --- the journal
 

@@ -31,7 +31,7 @@ from dualkv.core.history import WriteHistory
 from dualkv.core.identity import INTRODUCTION, Identity, identify
 from dualkv.core.in_flight import ordered_keys
 from dualkv.core.ledger import Queue
-from dualkv.core.mirror import CLAIMING, NOT_DATA, PUBLISHING, StreamItem, keys_by_db, leaves_unknown
+from dualkv.core.mirror import NOT_DATA, PUBLISHING, StreamItem, keys_by_db, leaves_unknown
 from dualkv.core.modes import mode_plan
 from dualkv.core.primary_time import PrimaryTime
 from dualkv.core.recent import RecentKeys
@@ -197,6 +197,7 @@ class DualWriter:
                 )
             self.copier = Copier(self, self.stream)
             self.stream.on_identified = self._secondary_identified
+            self.stream.doubtful.was_beside = self.notes.was_beside
             self.resync = Resync(self, self.stream, self.copier, self.metrics.resync)
         self._owns_hub = hub is None
         self.shares_notes = heritage is not None
@@ -526,10 +527,7 @@ class DualWriter:
             self.translator.forget(plan, request.args, context.db)
             stream.offer([StreamItem(plan, plan.queue, request, now, context)])
         else:
-            translation = self.translator.translate(plan, request, frame, now, context, asked, answers)
-            if plan.spec.name in CLAIMING and translation.item is not None:
-                self.notes.note_claims([(context.db, request.args[1])])
-            self.enter(translation)
+            self.enter(self.translator.translate(plan, request, frame, now, context, asked, answers))
 
     def enter(self, translation: Translation) -> None:
         """Let enter what was executed at this position."""

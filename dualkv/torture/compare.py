@@ -12,7 +12,7 @@ from typing import Any, Final
 import attrs
 import trio
 
-from dualkv.torture.state import NOT_EVERYWHERE, Moment, State, read_states
+from dualkv.torture.state import Moment, State, is_everywhere, read_states
 from dualkv.torture.stores import Store
 
 __all__ = ["Comparison", "Difference", "compare_stores", "differing_aspects"]
@@ -67,7 +67,7 @@ def differing_aspects(primary: State, secondary: State, tolerance_ms: int) -> As
     names = dict.fromkeys(
         name
         for name in [*primary, *secondary]
-        if name not in NOT_EVERYWHERE or (name in primary and name in secondary)
+        if is_everywhere(name) or (name in primary and name in secondary)
     )
     return [
         (name, primary.get(name), secondary.get(name))

@@ -16,7 +16,7 @@ import hiredis
 from dualkv.torture.history import shown
 from dualkv.torture.stores import Store
 
-__all__ = ["NOT_EVERYWHERE", "Moment", "State", "read_states"]
+__all__ = ["Moment", "State", "is_everywhere", "read_states"]
 
 State = Mapping[str, Any]
 """Aspects by name; empty for a key that is not there."""
@@ -24,8 +24,8 @@ State = Mapping[str, Any]
 _PENDING_AT_ONCE: Final = 100_000
 _HLL_MAGIC: Final = b"HYLL"
 _ABSENT_TYPES: Final = ("none", "")
-NOT_EVERYWHERE: Final = ("entries-added", "max-deleted-entry-id")
-"""Aspects of a stream that only newer servers (Redis 7.0) have: compared where both do."""
+_COUNTERS: Final = ("entries-added", "max-deleted-entry-id")
+_ENTRIES_READ: Final = " has read entries"
 
 _BUSY: Final = "has pending entries"
 _IDLE: Final = "has none"
@@ -39,6 +39,11 @@ class Moment:
 
     def __str__(self) -> str:
         return time.strftime("%H:%M:%S", time.gmtime(self.ms / 1000)) + f".{self.ms % 1000:03d}"
+
+
+def is_everywhere(aspect: str) -> bool:
+    """Whether every server tells an aspect; only newer ones (Redis 7.0) have certain counters of streams."""
+    return aspect not in _COUNTERS and not aspect.endswith(_ENTRIES_READ)
 
 
 async def read_states(store: Store, keys: Sequence[bytes], *, idle_consumers: bool = True) -> list[State]:
@@ -152,11 +157,14 @@ def _read_stream(answers: list[Any]) -> dict[str, Any]:
     entries, info, groups = answers
     about = {_text(name): value for name, value in _pairs(info)}
     state: dict[str, Any] = {"last id": about["last-generated-id"]}
-    state |= {name: about[name] for name in NOT_EVERYWHERE if name in about}
+    state |= {name: about[name] for name in _COUNTERS if name in about}
     state |= {f"entry {_text(entry)}": fields for entry, fields in entries}
     for group in groups:
         told = {_text(name): value for name, value in _pairs(group)}
-        state[f"group {shown(told['name'])} last id"] = told["last-delivered-id"]
+        about_group = f"group {shown(told['name'])}"
+        state[f"{about_group} last id"] = told["last-delivered-id"]
+        if "entries-read" in told:
+            state[about_group + _ENTRIES_READ] = told["entries-read"]
     return state
 
 

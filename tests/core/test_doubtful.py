@@ -227,3 +227,25 @@ def test_copy_that_found_no_room_is_made_again_soon_however_often() -> None:
     doubtful.not_applied(failed, DirtyReason.FAILED, 100.0)
     assert doubtful.dirty.take(1, 1, 101.0) == []
     assert doubtful.dirty.take(1, 1, 102.0) == [((0, b"b"), 5)]
+
+
+def test_odd_answer_is_no_news_where_something_is_executed_beside_the_lane() -> None:
+    """The secondary has that later; what it is then is copied, whatever the settings say of repairs."""
+    doubtful = make()
+    doubtful.was_beside = lambda key, since: key == (0, b"k") and since == 0.0
+    item = item_of("XACK k g 1-1", checks=(b":1\r\n",))
+
+    assert not doubtful.answered_oddly(item, b":0\r\n", 1.0)
+    assert dirty(doubtful) == {b"k": DirtyReason.NOT_REPLAYABLE}
+    assert doubtful.dirty.has_urgent
+    assert doubtful.answered_oddly(item_of("XACK other g 1-1", checks=(b":1\r\n",)), b":0\r\n", 1.0)
+    assert doubtful.answered_oddly(item, ERROR, 1.0)
+
+
+def test_odd_answer_to_what_was_executed_beside_the_lane_is_no_news() -> None:
+    """It met something else than there."""
+    doubtful = make()
+    item = item_of("XCLAIM k g c 0 1-1 JUSTID", checks=(b"*0\r\n",), queue=Queue.BLOCKING)
+
+    assert not doubtful.answered_oddly(item, ERROR, 1.0)
+    assert dirty(doubtful) == {b"k": DirtyReason.NOT_REPLAYABLE}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, cast
 
@@ -48,11 +48,13 @@ class Process:
     told: Told = attrs.field(factory=Told)
 
     @classmethod
-    def start(cls, directory: Path | None, answering: str = "one") -> Process:
+    def start(
+        cls, directory: Path | None, answering: str = "one", clock: Callable[[], float] = lambda: 100.0
+    ) -> Process:
         """Start it, with a journal if there is a *directory*."""
         config = ProxyConfig(journal_dir=str(directory or ""), primary_name="one", secondary_name="two")
         dirty, recent = DirtyKeys(1000, 1_000_000), RecentKeys(10)
-        process = cls(WriteNotes(config, recent, dirty, lambda: 100.0), dirty, recent)
+        process = cls(WriteNotes(config, recent, dirty, clock), dirty, recent)
         told = cast("Any", process.told)
         process.notes.open(answering, cast("SecondaryStream", told), cast("Resync", told))
         return process
@@ -212,16 +214,19 @@ def test_a_store_that_is_started_anew_later_is_others_business(tmp_path: Path) -
     assert again.dirty.needs_resync is None
 
 
-def test_claims_count_only_while_something_is_executed_beside_the_lane() -> None:
-    """Who waits for a stream learns whether its pending entries were claimed meanwhile."""
-    notes = Process.start(None).notes
-    waiting = Request((b"XREADGROUP", b"GROUP", b"g", b"c", b"BLOCK", b"0", b"STREAMS", b"s", b">"), b"")
-    notes.note_claims([(0, b"s")])
-    keys = notes.begin_beside(0, [(plan_of(waiting.args), waiting)])
-
-    assert notes.claims(keys) == 0
-    notes.note_claims([(0, b"s"), (0, b"other"), (1, b"s")])
-    assert notes.claims(keys) == 1
-
+def test_what_is_executed_beside_the_lane_is_remembered_for_a_while() -> None:
+    """While it goes on, and for what came before its end; nobody knows of the oldest of very many."""
+    now = [0.0]
+    notes = Process.start(None, clock=lambda: now[0]).notes
+    pop = Request((b"BLPOP", b"k", b"0"), b"")
+    assert not notes.was_beside((0, b"k"), 0.0)
+    keys = notes.begin_beside(0, [(plan_of(pop.args), pop)])
+    now[0] = 5.0
+    assert notes.was_beside((0, b"k"), 4.0)
     notes.end_beside(keys)
-    assert notes.claims(keys) == 0
+
+    assert notes.was_beside((0, b"k"), 5.0)
+    assert not notes.was_beside((0, b"k"), 5.1)
+    assert not notes.was_beside((1, b"k"), 4.0)
+    notes.end_beside([(0, b"%d" % number) for number in range(1000)])
+    assert not notes.was_beside((0, b"k"), 5.0)

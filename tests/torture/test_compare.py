@@ -170,3 +170,6 @@ def test_what_only_newer_servers_tell_is_compared_where_both_do() -> None:
 
     assert differing_aspects(old, {**old, "entries-added": 3}, 0) == []
     assert differing_aspects({**old, "entries-added": 2}, {**old, "entries-added": 3}, 0) != []
+    read = "group g has read entries"
+    assert differing_aspects(old, {**old, read: 3}, 0) == []
+    assert differing_aspects({**old, read: 2}, {**old, read: 3}, 0) == [(read, 2, 3)]

@@ -11,7 +11,27 @@ rule asks for a copy of the key's state. Facts: what Redis and Valkey send to th
 - `transactions`  what is different between ``MULTI`` and ``EXEC``
 """
 
-from dualkv.core.effects.rules import ASKING, CREATES, RULES, WRITES_INTO, effects_of, questions_of
+from dualkv.core.effects.rules import (
+    ASKING,
+    CREATES,
+    RULES,
+    WRITES_INTO,
+    effects_after_waiting,
+    effects_of,
+    questions_after_waiting,
+    questions_of,
+)
 from dualkv.core.effects.transactions import Part, settled
 
-__all__ = ["ASKING", "CREATES", "RULES", "WRITES_INTO", "Part", "effects_of", "questions_of", "settled"]
+__all__ = [
+    "ASKING",
+    "CREATES",
+    "RULES",
+    "WRITES_INTO",
+    "Part",
+    "effects_after_waiting",
+    "effects_of",
+    "questions_after_waiting",
+    "questions_of",
+    "settled",
+]

@@ -12,10 +12,21 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from dualkv.core.effects.model import Args, Command, Effects, Execution, Rule, Verbatim
-from dualkv.core.effects.parsing import Questions, amount, copies, effects, frames, integer, named, text
-from dualkv.resp.replies import is_null
+from dualkv.core.effects.parsing import (
+    Questions,
+    amount,
+    copies,
+    copies_of,
+    effects,
+    frames,
+    integer,
+    named,
+    text,
+)
+from dualkv.resp.encode import array, bulk
+from dualkv.resp.replies import is_error, is_null
 
-__all__ = ["QUESTIONS", "RULES", "streams_of"]
+__all__ = ["QUESTIONS", "RULES", "after_waiting", "ask_after_waiting", "streams_of"]
 
 
 # --- where a group stands --------------------------------------------------------------------------------
@@ -94,11 +105,13 @@ def _claim(
     deliveries: int,
     *more: bytes,
 ) -> Command:
+    """Return the command that says of entries what they are; it answers with those that exist."""
     return Command(
         (
             b"XCLAIM", key, group, consumer, b"0", *ids, b"TIME", b"%d" % time_ms,
             b"RETRYCOUNT", b"%d" % deliveries, b"FORCE", b"JUSTID", *more,
-        )
+        ),
+        array(map(bulk, ids)),
     )  # fmt: skip
 
 
@@ -146,6 +159,11 @@ def _reading(args: Args) -> _Reading:
     return _Reading(group, consumer, limit, frozenset(found), begins)
 
 
+def _ids(entries: Iterable[bytes]) -> list[bytes]:
+    """Return the ids of entries, each an id and its fields."""
+    return [text(frames(entry)[0]) for entry in entries]
+
+
 def _behind(entry_id: bytes) -> bytes:
     """Return the id that follows an id, as every server understands it (``(id`` is younger)."""
     milliseconds, _, sequence = entry_id.partition(b"-")
@@ -165,7 +183,7 @@ def _ask_behind_reading(args: Args) -> tuple[Args, ...]:
 
 
 def _read(execution: Execution) -> Effects:
-    """``XREADGROUP``; of what blocked, no answers are at hand."""
+    """``XREADGROUP`` that did not have to wait; in a transaction, no answers are at hand."""
     reading = _reading(execution.args)
     if b"CLAIM" in reading.options:  # new entries and old ones in one reply
         return copies(list(reading.begins))
@@ -188,7 +206,7 @@ def _delivered(
 ) -> list[Command]:
     """Entries that nobody had before."""
     group, consumer = reading.group, reading.consumer
-    ids = [text(frames(entry)[0]) for entry in entries]
+    ids = _ids(entries)
     if b"NOACK" not in reading.options:
         commands = [_claim(key, group, consumer, ids, at_ms, 1, b"LASTID", ids[-1])]
     else:
@@ -198,6 +216,77 @@ def _delivered(
     if answer is not None:
         commands.append(_set_id(key, group, answer))
     return commands
+
+
+def ask_after_waiting(args: Args, reply: bytes) -> tuple[Args, ...]:
+    """Return what to ask on the lane once an ``XREADGROUP`` has come back that had waited beside it.
+
+    The answers belong to `after_waiting`. Nothing is asked where only copies will do.
+
+    Args:
+        args: The request.
+        reply: What it got: not nil.
+    """
+    try:
+        reading = _reading(args)
+        if b"CLAIM" in reading.options:
+            return ()
+        return tuple(
+            question
+            for key, entries in streams_of(reply)
+            for question in (_ask_for_groups(key), _ask_what_became(reading, key, _ids(frames(entries))))
+        )
+    except (IndexError, ValueError, KeyError):
+        return ()
+
+
+def _ask_what_became(reading: _Reading, key: bytes, ids: list[bytes]) -> Args:
+    """Of entries that were delivered a moment ago; or of the consumer, if no entry is pending."""
+    if b"NOACK" in reading.options:
+        return (b"XINFO", b"CONSUMERS", key, reading.group)
+    return (b"XPENDING", key, reading.group, ids[0], ids[-1], b"%d" % len(ids))
+
+
+def after_waiting(execution: Execution) -> Effects:
+    """Return the effects of an ``XREADGROUP`` that had waited beside the lane, at the position of answers.
+
+    It was executed at an unknown position before. So what is said is not what it did, but what there is of
+    that now: where the group stands, and which of the entries are pending. Everything that the lane has
+    executed before is there already. That suffices as long as all of the entries are the consumer's, and
+    exist: the other store answers the claim with those that exist there, which are the same. Anything else
+    (they were acknowledged, claimed or deleted meanwhile, the consumer or the group was removed) is rare, and
+    the stream is copied.
+
+    Args:
+        execution: The answers are those to `ask_after_waiting`.
+    """
+    answers = execution.answers
+    if not answers or any(map(is_error, answers)):
+        return copies_of(execution)
+    reading = _reading(execution.args)
+    commands: list[Command] = []
+    changed: list[bytes] = []
+    for (key, entries), groups, rest in zip(
+        streams_of(execution.reply), answers[::2], answers[1::2], strict=True
+    ):
+        found = _still_there(reading, key, _ids(frames(entries)), rest, execution.at_ms)
+        if found:
+            commands += [*found, _set_id(key, reading.group, groups)]
+        else:
+            changed.append(key)
+    return Effects(tuple(commands), copies(changed).copies)
+
+
+def _still_there(reading: _Reading, key: bytes, ids: list[bytes], answer: bytes, at_ms: int) -> list[Command]:
+    """Return the commands for what was delivered a moment ago; none if it is not there as it was."""
+    group, consumer = reading.group, reading.consumer
+    if b"NOACK" in reading.options:
+        consumers = [text(named(one)[b"name"]) for one in frames(answer)]
+        return [_create_consumer(key, group, consumer)] if consumer in consumers else []
+    pending = _pending(answer)
+    if [(one.entry_id, one.consumer) for one in pending] != [(entry_id, consumer) for entry_id in ids]:
+        return []
+    return _claims(key, group, pending, at_ms)
 
 
 def _delivered_again(

@@ -19,8 +19,8 @@ class Command(NamedTuple):
 
     args: Args
     reply: bytes | None = None
-    """The frame that it answers if both stores were equal before: an integer or a simple string, which both
-    RESP versions write alike. None: anything but an error."""
+    """The frame that it answers if both stores were equal before: an integer, a simple string or an array of
+    either or of strings, which both RESP versions write alike. None: anything but an error."""
 
 
 class Effects(NamedTuple):

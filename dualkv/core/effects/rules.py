@@ -10,7 +10,16 @@ from dualkv.core.effects import groups, hashes, keyspace, lists, sets, streams, 
 from dualkv.core.effects.model import Args, Command, Effects, Execution, Rule, Verbatim
 from dualkv.core.effects.parsing import Questions, copies_of
 
-__all__ = ["ASKING", "CREATES", "RULES", "WRITES_INTO", "effects_of", "questions_of"]
+__all__ = [
+    "ASKING",
+    "CREATES",
+    "RULES",
+    "WRITES_INTO",
+    "effects_after_waiting",
+    "effects_of",
+    "questions_after_waiting",
+    "questions_of",
+]
 
 _MODULES: Final = {
     # The graph of a vector set is drawn by chance; what is in it is not.
@@ -125,4 +134,30 @@ def effects_of(execution: Execution) -> Effects:
     try:
         return rule(execution)
     except Exception:  # noqa: BLE001 - a reply that no rule foresees: what it left is copied
+        return copies_of(execution)
+
+
+def questions_after_waiting(spec: CommandSpec, args: Args, reply: bytes) -> tuple[Args, ...]:
+    """Return what has to be asked on the lane when a command comes back that had waited beside it.
+
+    Args:
+        spec: The command.
+        args: The request, name first.
+        reply: What it got: neither nil nor an error.
+
+    Returns:
+        Reads, whose raw replies belong into `Execution.answers`; none if its keys are copied.
+    """
+    return groups.ask_after_waiting(args, reply) if spec.name == "XREADGROUP" else ()
+
+
+def effects_after_waiting(execution: Execution) -> Effects:
+    """Return what the other store has to do at the position of the answers to `questions_after_waiting`.
+
+    Args:
+        execution: The command, what it got, the time and the answers.
+    """
+    try:
+        return groups.after_waiting(execution)
+    except Exception:  # noqa: BLE001 - answers that nobody foresees: what there is is copied
         return copies_of(execution)

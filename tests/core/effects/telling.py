@@ -6,6 +6,7 @@ import shlex
 
 from dualkv.core.effects import effects_of, questions_of
 from dualkv.core.effects.model import Args, Effects, Execution
+from dualkv.core.effects.parsing import texts
 from dualkv.resp import encode
 from tests.commands.writing import request, spec_of
 
@@ -25,11 +26,15 @@ def _line(args: Args) -> str:
 def lines_of(effects: Effects) -> list[str]:
     """Return one line for each command, with the reply that is expected, and for each key that is copied."""
     commands = [
-        _line(command.args) + ("" if command.reply is None else f" => {command.reply[:-2].decode()}")
+        _line(command.args) + ("" if command.reply is None else f" => {_told(command.reply)}")
         for command in effects.commands
     ]
     copies = [f"copy {key.decode()}" + ("" if db is None else f" in {db}") for db, key in effects.copies]
     return commands + copies
+
+
+def _told(reply: bytes) -> str:
+    return (b" ".join(texts(reply)) if b"$" in reply else reply[:-2]).decode()
 
 
 def told(line: str, reply: bytes, *answers: bytes) -> list[str]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from dualkv.core.effects import effects_after_waiting, questions_after_waiting
+from dualkv.core.effects.model import Execution
 from dualkv.resp import encode
+from tests.commands.writing import request, spec_of
 from tests.core.building import flat, mapping
-from tests.core.effects.telling import OK, asked, number, told, word
+from tests.core.effects.telling import NOW_MS, OK, asked, lines_of, number, told, word
 
 NIL = b"*-1\r\n"
 NIL3 = b"_\r\n"
@@ -64,7 +67,7 @@ def test_last_id_is_asked_for(sub: str) -> None:
 
 # --- reading ---------------------------------------------------------------------------------------------
 
-CLAIM = "XCLAIM s g c 0 5-1 6-1 TIME 1000000 RETRYCOUNT 1 FORCE JUSTID LASTID 6-1"
+CLAIM = "XCLAIM s g c 0 5-1 6-1 TIME 1000000 RETRYCOUNT 1 FORCE JUSTID LASTID 6-1 => 5-1 6-1"
 NEW = "XREADGROUP GROUP g c COUNT 9 STREAMS s >"
 
 
@@ -111,8 +114,100 @@ def test_own_past_is_delivered_once_more(begin: str, behind: str) -> None:
     answer = pending(("5-1", "c", 1, 3), ("6-1", "c", 900, 1))
 
     assert asked(line) == [f"XPENDING s g {behind} + 2 c"]
-    assert told(line, reply, answer) == ["XCLAIM s g c 0 5-1 TIME 1000000 RETRYCOUNT 3 FORCE JUSTID"]
+    assert told(line, reply, answer) == ["XCLAIM s g c 0 5-1 TIME 1000000 RETRYCOUNT 3 FORCE JUSTID => 5-1"]
     assert told(line, reply) == ["copy s"]
+
+
+WAITED = "XREADGROUP GROUP g c BLOCK 0 STREAMS s >"
+CONSUMERS = encode.array([flat("name", "other", "pending", 0), flat("name", "c", "pending", 0)])
+
+
+def told_after_waiting(line: str, reply: bytes, *answers: bytes) -> list[str]:
+    """Return the effects of a request that had waited, at the position of *answers*."""
+    return lines_of(effects_after_waiting(Execution(spec_of(line), request(line), reply, NOW_MS, answers)))
+
+
+def asked_after_waiting(line: str, reply: bytes) -> list[str]:
+    """Return what is asked once a request has come back."""
+    questions = questions_after_waiting(spec_of(line), request(line), reply)
+    return [b" ".join(question).decode() for question in questions]
+
+
+@pytest.mark.parametrize("reply", [READ, READ3], ids=["RESP2", "RESP3"])
+def test_what_was_delivered_after_waiting_is_said_as_it_is_now(reply: bytes) -> None:
+    """Who has it, since when and how often; where the group stands, be that further or not as far."""
+    answer = pending(("5-1", "c", 7, 1), ("6-1", "c", 7, 1))
+
+    assert asked_after_waiting(WAITED, reply) == ["XINFO GROUPS s", "XPENDING s g 5-1 6-1 2"]
+    assert told_after_waiting(WAITED, reply, GROUPS, answer) == [
+        "XCLAIM s g c 0 5-1 6-1 TIME 999993 RETRYCOUNT 1 FORCE JUSTID => 5-1 6-1",
+        "XGROUP SETID s g 6-1 ENTRIESREAD 9",
+    ]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        NONE_PENDING,
+        pending(("5-1", "c", 7, 1)),
+        pending(("5-1", "c", 7, 1), ("6-1", "d", 7, 1)),
+        pending(("5-1", "c", 7, 1), ("7-1", "c", 7, 1)),
+        encode.error("NOGROUP No such key 's' or consumer group 'g'"),
+        OK,
+    ],
+    ids=["acknowledged", "one acknowledged", "one claimed", "another", "group removed", "nonsense"],
+)
+def test_stream_is_copied_if_what_was_delivered_after_waiting_is_not_as_it_was(answer: bytes) -> None:
+    """Nobody knows what else has happened."""
+    assert told_after_waiting(WAITED, READ, GROUPS, answer) == ["copy s"]
+
+
+def test_stream_is_copied_if_its_group_is_another() -> None:
+    """It was removed meanwhile."""
+    answer = pending(("5-1", "c", 7, 1), ("6-1", "c", 7, 1))
+
+    assert told_after_waiting(WAITED, READ, encode.array([OTHER_GROUP]), answer) == ["copy s"]
+
+
+def test_delivery_after_waiting_that_needs_no_acknowledgement() -> None:
+    """The consumer exists, if it still does, and the group stands where it stands."""
+    line = "XREADGROUP GROUP g c NOACK BLOCK 0 STREAMS s >"
+
+    assert asked_after_waiting(line, READ) == ["XINFO GROUPS s", "XINFO CONSUMERS s g"]
+    assert told_after_waiting(line, READ, GROUPS, CONSUMERS) == [
+        "XGROUP CREATECONSUMER s g c",
+        "XGROUP SETID s g 6-1 ENTRIESREAD 9",
+    ]
+    assert told_after_waiting(line, READ, GROUPS, encode.array([])) == ["copy s"]
+
+
+def test_streams_that_delivered_after_waiting_are_told_apart() -> None:
+    """Those that delivered nothing are not asked about; one is copied, the other one is said."""
+    line = "XREADGROUP GROUP g c BLOCK 0 STREAMS s t u > > >"
+    reply = encode.array([encode.array([word(key), encode.array([ENTRY])]) for key in "su"])
+
+    assert asked_after_waiting(line, reply) == [
+        "XINFO GROUPS s", "XPENDING s g 5-1 5-1 1", "XINFO GROUPS u", "XPENDING u g 5-1 5-1 1",
+    ]  # fmt: skip
+    assert told_after_waiting(line, reply, GROUPS, NONE_PENDING, GROUPS, pending(("5-1", "c", 0, 1))) == [
+        "XCLAIM u g c 0 5-1 TIME 1000000 RETRYCOUNT 1 FORCE JUSTID => 5-1",
+        "XGROUP SETID u g 6-1 ENTRIESREAD 9",
+        "copy s",
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "XREADGROUP GROUP g c BLOCK 0 CLAIM 5 STREAMS s >",
+        "XREADGROUP GROUP g c BLOCK 0 STREAMS s s > >",
+        "BLPOP s 0",
+    ],
+)
+def test_keys_are_copied_where_nothing_can_be_asked_after_waiting(line: str) -> None:
+    """Old entries among new ones, a stream twice, and what is no stream."""
+    assert asked_after_waiting(line, READ) == []
+    assert told_after_waiting(line, READ) == ["copy s"]
 
 
 def test_entries_that_are_alike_share_a_claim() -> None:
@@ -120,7 +215,7 @@ def test_entries_that_are_alike_share_a_claim() -> None:
     answer = pending(("5-1", "c", 0, 2), ("6-1", "c", 0, 2))
 
     assert told("XREADGROUP GROUP g c STREAMS s 0", READ, answer) == [
-        "XCLAIM s g c 0 5-1 6-1 TIME 1000000 RETRYCOUNT 2 FORCE JUSTID"
+        "XCLAIM s g c 0 5-1 6-1 TIME 1000000 RETRYCOUNT 2 FORCE JUSTID => 5-1 6-1"
     ]
 
 
@@ -147,7 +242,7 @@ def test_claimed_entries_are_what_the_primary_says() -> None:
 
     assert asked(line) == [f"XPENDING s g {each} {each} 1" for each in ("1-1", "2-0", "3-1", "4-1")]
     assert told(line, encode.array([ENTRY]), *answers) == [
-        "XCLAIM s g d 0 1-1 2-0 TIME 999900 RETRYCOUNT 7 FORCE JUSTID",
+        "XCLAIM s g d 0 1-1 2-0 TIME 999900 RETRYCOUNT 7 FORCE JUSTID => 1-1 2-0",
         "XACK s g 4-1",
         "XCLAIM s g d 0 0-0 JUSTID LASTID 9-9",
     ]
@@ -171,8 +266,8 @@ def test_entries_that_were_found_and_claimed() -> None:
 
     assert asked(line) == ["XPENDING s g 0 + 50 d"]
     assert told(line, reply, answer) == [
-        "XCLAIM s g d 0 5-1 TIME 1000000 RETRYCOUNT 2 FORCE JUSTID",
-        "XCLAIM s g d 0 6-1 TIME 1000000 RETRYCOUNT 3 FORCE JUSTID",
+        "XCLAIM s g d 0 5-1 TIME 1000000 RETRYCOUNT 2 FORCE JUSTID => 5-1",
+        "XCLAIM s g d 0 6-1 TIME 1000000 RETRYCOUNT 3 FORCE JUSTID => 6-1",
         "XACK s g 1-1 2-1 => :2",
     ]
 
