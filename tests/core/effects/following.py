@@ -24,8 +24,6 @@ __all__ = ["Followed", "spec_of"]
 
 _DATABASES: Final = (0, 1)
 _LATE_CONSUMER: Final = re.compile(" consumer .*: None, but 0$")
-_MAY_BE_REFUSED: Final = frozenset({b"XSETID"})
-"""Redis 7.0 takes an id below that of an entry that was deleted."""
 _SCRIPTS: Final = frozenset({"EVAL", "EVALSHA", "FCALL"})
 
 
@@ -164,7 +162,7 @@ class Followed:
         copies: dict[tuple[int, bytes], None] = {}
         for part, effects in zip(parts, settled(parts), strict=True):
             self._select(part.db)
-            copies |= {(part.db, key): None for key in self._apply(effects)}
+            self._apply(effects)
             copies |= {(part.db if own is None else own, key): None for own, key in effects.copies}
         for place in copies:
             self._copy(*place)
@@ -175,17 +173,12 @@ class Followed:
             self.secondary.call("SELECT", db)
             self._db = db
 
-    def _apply(self, effects: Effects) -> list[bytes]:
-        """Send commands; return keys that have to be copied, since the secondary may refuse a command."""
-        refused = []
+    def _apply(self, effects: Effects) -> None:
         replies = self.secondary.pipeline([command.args for command in effects.commands])
         for command, reply in zip(effects.commands, replies, strict=True):
             self.said.append(f"    {_line(command.args)} -> {reply[:200]!r}")
-            if is_error(reply) and command.args[0] in _MAY_BE_REFUSED:
-                refused.append(command.args[1])
-            elif is_error(reply) or command.reply not in (None, reply):
+            if is_error(reply) or command.reply not in (None, reply):
                 self.trouble.append(f"{_line(command.args)} answered {reply!r}, not {command.reply!r}")
-        return refused
 
     def _copy(self, db: int, key: bytes) -> None:
         self.said.append(f"    copy of {key!r} in {db}")
