@@ -71,6 +71,7 @@ async def test_racing_consumers_leave_equal_groups(pair: Pair, seed: int) -> Non
                 for number in range(CONSUMERS):
                     consuming.start_soon(_run, proxy.port, f"c{number}", random.Random(f"{seed} {number}"))
             is_over.set()
+            await producer.call("XLEN", "s")  # behind what dualkv asks on the lane
         await proxy.wait_drained()
         assert proxy.metrics.write_replies_differed == 0
         told, copied = proxy.metrics.queues, proxy.metrics.dirty.marked.total()
