@@ -63,14 +63,16 @@ async def test_racing_consumers_leave_equal_groups(pair: Pair, seed: int) -> Non
     async with running_proxy(
         pair.primary.address, pair.secondary.address, ProxyMode.DUAL_WRITE, repair="off"
     ) as proxy:
-        async with connect(proxy.port) as producer, trio.open_nursery() as producing:
+        async with connect(proxy.port) as producer:
             await producer.call("XGROUP", "CREATE", "s", "g", 0, "MKSTREAM")
             is_over = trio.Event()
-            producing.start_soon(produce, producer, random.Random(f"{seed} producer"), is_over)
-            async with trio.open_nursery() as consuming:
-                for number in range(CONSUMERS):
-                    consuming.start_soon(_run, proxy.port, f"c{number}", random.Random(f"{seed} {number}"))
-            is_over.set()
+            async with trio.open_nursery() as producing:
+                producing.start_soon(produce, producer, random.Random(f"{seed} producer"), is_over)
+                async with trio.open_nursery() as consuming:
+                    for number in range(CONSUMERS):
+                        rng = random.Random(f"{seed} {number}")
+                        consuming.start_soon(_run, proxy.port, f"c{number}", rng)
+                is_over.set()
             await producer.call("XLEN", "s")  # behind what dualkv asks on the lane
         await proxy.wait_drained()
         assert proxy.metrics.write_replies_differed == 0
