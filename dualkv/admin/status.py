@@ -111,6 +111,7 @@ def _stream(writer: DualWriter) -> dict[str, Any] | None:
         return None
     return {
         "state": stream.gate.state.value,
+        "paused_seconds": None if stream.paused_at is None else round(writer.clock() - stream.paused_at, 1),
         "oldest_seconds": round(stream.oldest_age_seconds(), 3),
         "bytes": stream.waiting_bytes,
         "max_bytes": writer.config.secondary_queue_bytes,

@@ -108,6 +108,8 @@ def _following(status: Status) -> Iterator[tuple[str, Text | str]]:
     stream, converging = status["stream"], status["convergence"]
     queued = sum(queue["queued"] for queue in stream["queues"].values())
     text = _text(stream["state"], "" if stream["state"] == "flowing" else "yellow")
+    if stream["paused_seconds"] is not None:
+        text.append(f" for {duration_text(stream['paused_seconds'])}")
     text.append(f", {queued:,} queued, {duration_text(stream['oldest_seconds'])} behind")
     yield "stream", text.append(f", {_size(stream['bytes'])} of {_size(stream['max_bytes'])}", "dim")
     ledger = status["ledger"]

@@ -145,6 +145,8 @@ class SecondaryStream:
         translator.on_unheld = self.settling.note_unheld
         self._shards = [Shard(self, number) for number in range(config.shards)]
         self._scope = trio.CancelScope()
+        self.paused_at: float | None = None
+        """Since when somebody wants nothing to be sent, on the clock."""
         self.unsent_messages = 0
         """Items with messages for subscribers, or scripts, that did not get to the secondary for certain."""
         self.announce_dirty: Callable[[], None] = lambda: None
@@ -466,12 +468,15 @@ class SecondaryStream:
         """
         if self._offered:
             self._commit()
+        if self.paused_at is None:
+            self.paused_at = self.clock()
         self.gate.pause(True)
         for shard in self._shards:
             shard.pause()
 
     def resume(self) -> None:
         """Let writes flow again; what was remembered is copied, as the settings say."""
+        self.paused_at = None
         self.gate.pause(False)
         self.measure()
         for shard in self._shards:

@@ -247,6 +247,7 @@ class DualWriter:
         self.change_settings(before.config)
         if self.stream is not None and before.stream is not None and before.stream.gate.is_paused:
             self.stream.pause()
+            self.stream.paused_at = before.stream.paused_at
 
     def _make_lane(self, behind: Lane | None) -> Lane:
         told = self._primary_connected

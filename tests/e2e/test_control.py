@@ -15,6 +15,7 @@ from dualkv.config.admin import admin_tokens
 from dualkv.core.dirty import DirtyReason
 from dualkv.core.gate import GateState
 from dualkv.core.ledger import DropReason, Queue
+from dualkv.net.stream import SecondaryStream
 from dualkv.serve import ProxyServer
 from tests.e2e.test_repair import assert_equal, gauge, wait_replies, write_many
 from tests.support.asking import Answer, ask
@@ -62,6 +63,13 @@ def sent_to_secondary(proxy: Proxy) -> int:
     """Return how many items have been sent to the secondary so far."""
     ledgers = [proxy.metrics.ledger(queue) for queue in Queue]
     return sum(ledger.applied + ledger.failed + ledger.in_flight for ledger in ledgers)
+
+
+def stream_of(proxy: Proxy) -> SecondaryStream:
+    """Return the stream of who serves now."""
+    stream = proxy.server.writer.stream
+    assert stream is not None
+    return stream
 
 
 # --- the kill switch
@@ -228,14 +236,19 @@ async def test_a_store_that_is_left_alone_stays_so_in_the_next_mode(pair: Pair) 
         connect(proxy.port) as client,
     ):
         await change(proxy, "pause")
+        paused_at = stream_of(proxy).paused_at
+        assert paused_at is not None
+        await change(proxy, "pause")
         await client.call("SET", "before", 1)
         await change(proxy, "mode", {"mode": "dual-write-shadow"})
+        assert stream_of(proxy).paused_at == paused_at
         sent = sent_to_secondary(proxy)
         await client.call("SET", "behind", 1)
         await trio.sleep(0.1)
         assert sent == sent_to_secondary(proxy)
         assert (await knobs(proxy))["paused"] is True
         await change(proxy, "resume")
+        assert stream_of(proxy).paused_at is None
         await proxy.wait_repaired()
     assert_equal(pair)
 

@@ -116,6 +116,23 @@ async def test_divergences_are_counted_by_kind_without_their_keys(pair: Pair) ->
     assert "the-key" not in json.dumps(told)
 
 
+async def test_a_paused_stream_tells_for_how_long(pair: Pair) -> None:
+    """From the moment it was paused until it is resumed."""
+    async with running_proxy(pair.primary.address, pair.secondary.address) as proxy:
+        stream = proxy.server.writer.stream
+        assert stream is not None
+        assert (await status(proxy))["stream"]["paused_seconds"] is None
+        stream.pause()
+        assert stream.paused_at is not None
+        stream.paused_at -= 60
+        told = (await status(proxy))["stream"]
+        stream.resume()
+        assert (await status(proxy))["stream"]["paused_seconds"] is None
+
+    assert told["state"] == "paused"
+    assert 60 <= told["paused_seconds"] < 90
+
+
 async def test_where_nothing_is_mirrored_there_is_no_stream(pair: Pair) -> None:
     """What does not exist is null, and nothing to worry about."""
     async with (

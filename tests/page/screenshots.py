@@ -18,7 +18,7 @@ _SETTLE_SECONDS: Final = 8
 def take(browser: Browser, stage: Stage, name: str, size: dict[str, int], scheme: str) -> None:
     """Take one picture."""
     with opened(browser, stage.url, viewport=size, color_scheme=scheme) as page:
-        page.wait_for_function("document.querySelector('#connection').dataset.state === 'live'")
+        page.locator("#connection[data-state=live]").wait_for()
         time.sleep(1)
         page.screenshot(path=IMAGES / f"{name}.png")
 

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from tests.page.conftest import KEYS
-from tests.page.stage import PHONE, Stage, opened, staged
+from tests.page.stage import PHONE, Stage, opened, staged, wait_until
 
 pytestmark = pytest.mark.page
 
@@ -172,6 +173,63 @@ def test_cancelling_changes_nothing(browser: Browser) -> None:
         expect(page.locator("#mode")).to_have_text("dual-write-shadow")
 
 
+# --- the kill switch
+
+
+def test_the_follower_is_paused_and_resumed_behind_a_confirmation(browser: Browser) -> None:
+    """What it means is said first; then it is seen at a glance that it is paused, and since when."""
+    with staged() as stage, opened(browser, stage.url) as page, stage.client() as client:
+        condition(page, "well")
+        expect(page.locator("#paused")).to_be_hidden()
+        page.get_by_role("button", name="Pause elastickv…").click()
+        expect(page.locator("#pause-text")).to_contain_text("Clients notice nothing.")
+        page.get_by_role("button", name="Pause elastickv", exact=True).click()
+        expect(page.locator("#pause-dialog")).to_be_hidden()
+        condition(page, "attention")
+        since = re.compile(r"^elastickv paused since \d\d:\d\d, for \d")
+        expect(page.locator("#paused")).to_have_text(since)
+        expect(page.locator("#link-stream")).to_contain_text("paused")
+        client.set("k", "v")
+        expect(page.locator("#repair dd").first).to_have_text("1")
+        page.get_by_role("button", name="Resume elastickv…").click()
+        expect(page.locator("#pause-text")).to_contain_text("Keys to copy: 1.")
+        page.get_by_role("button", name="Resume elastickv", exact=True).click()
+        expect(page.locator("#pause-text")).to_contain_text("1 dirty key to copy: that begins now")
+        page.get_by_role("button", name="Close").click()
+        condition(page, "well")
+        expect(page.locator("#paused")).to_be_hidden()
+        with redis.Redis(port=stage.secondary.port) as beside:
+            wait_until(lambda: beside.get("k") == b"v")
+
+
+def test_the_kill_switch_needs_no_mouse_and_can_be_left(browser: Browser) -> None:
+    """It stands behind the mode; the safe answer has the focus, and nothing happens by Enter or Escape."""
+    with staged() as stage, opened(browser, stage.url) as page:
+        condition(page, "well")
+        page.locator("#change-mode").focus()
+        for leave in ("Enter", "Escape"):
+            page.locator("#change-mode").focus()
+            page.keyboard.press("Tab")
+            expect(page.locator("#pause")).to_be_focused()
+            page.keyboard.press("Enter")
+            expect(page.locator("#pause-cancel")).to_be_focused()
+            page.keyboard.press(leave)
+            expect(page.locator("#pause-dialog")).to_be_hidden()
+            expect(page.locator("#pause")).to_be_focused()
+        page.keyboard.press("Enter")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        expect(page.locator("#paused")).to_be_visible()
+
+
+def test_where_nothing_follows_there_is_nothing_to_pause(browser: Browser) -> None:
+    """The kill switch is not there."""
+    with staged("--mode", "redis-only") as stage, opened(browser, stage.url) as page:
+        expect(page.locator("#mode")).to_have_text("redis-only")
+        expect(page.locator("#pause")).to_be_hidden()
+        expect(page.locator("#paused")).to_be_hidden()
+
+
 # --- who may look
 
 
@@ -190,6 +248,9 @@ def test_a_token_is_asked_for_and_kept_for_the_tab_only(browser: Browser, tmp_pa
         condition(page, "well")
         assert page.evaluate("[localStorage.length, document.cookie]") == [0, ""]
         assert TOKEN not in page.content()
+        page.get_by_role("button", name="Pause elastickv…").click()
+        page.get_by_role("button", name="Pause elastickv", exact=True).click()
+        expect(page.locator("#paused")).to_be_visible()
         with opened(browser, stage.url) as other:
             expect(other.get_by_role("textbox", name="Token")).to_be_visible()
 
@@ -238,6 +299,9 @@ def test_everybody_can_read_and_use_it(stage: Stage, browser: Browser, options: 
         page.keyboard.press("Escape")
         page.get_by_role("button", name="Change mode…").click()
         complaints.append(Axe().run(page))
+        page.keyboard.press("Escape")
+        page.get_by_role("button", name="Pause elastickv…").click()
+        complaints.append(Axe().run(page))
 
     assert [one.generate_report() for one in complaints if one.violations_count] == []
 
@@ -248,10 +312,11 @@ def test_on_a_phone_nothing_is_cut_off(stage: Stage, browser: Browser) -> None:
         condition(page, "attention")
         expect(page.locator("#found tr")).to_have_count(3)
         assert page.evaluate("document.scrollingElement.scrollWidth") <= PHONE["width"]
-        button = page.get_by_role("button", name="Change mode…").bounding_box()
-        assert button is not None
-        assert button["height"] >= 40
-        assert button["y"] + button["height"] < PHONE["height"]
+        for name in ("Change mode…", "Pause elastickv…"):
+            button = page.get_by_role("button", name=name).bounding_box()
+            assert button is not None
+            assert button["height"] >= 40
+            assert button["y"] + button["height"] < PHONE["height"]
 
 
 def test_it_can_be_used_without_a_mouse(stage: Stage, browser: Browser) -> None:

@@ -54,6 +54,8 @@ async function ask(path, options = {}) {
   }
 }
 
+const change = (method, path, body) => ask(path, {method, headers: {"Content-Type": "application/json"}, body});
+
 function askForToken(isWrong) {
   tokenWanted ??= new Promise((resolve) => {
     $("token-error").textContent = isWrong ? "This token is not right." : "";
@@ -161,6 +163,7 @@ function showStatus(told) {
   setText($("mode"), told.mode);
   setText($("mode-since"), `for ${duration(told.mode_seconds)}`);
   $("change-mode").disabled = false;
+  showPause(told);
   showFlow(told);
   showPanels(told);
   showTraffic(told.traffic);
@@ -199,7 +202,8 @@ function showFlow({clients, backends, traffic, stream}) {
   const [figure, detail] = link.querySelectorAll("p");
   setText(figure, stream === null ? "" : stream.state);
   detail.className = stream === null || stream.state === "flowing" ? "detail" : "detail state bad";
-  setText(detail, stream === null ? "" : `${duration(stream.oldest_seconds)} behind`);
+  const isPaused = stream !== null && stream.paused_seconds !== null;
+  setText(detail, stream === null ? "" : isPaused ? `for ${duration(stream.paused_seconds)}` : `${duration(stream.oldest_seconds)} behind`);
 }
 
 function showPanels({stream, ledger, convergence, comparing, selftest, readiness}) {
@@ -449,10 +453,12 @@ function openModes() {
 
 const chosen = () => $("modes").querySelector("input:checked").value;
 
-function tell(notes, text, isRefused = false) {
-  $("mode-preview").className = isRefused ? "refused" : "";
-  $("mode-preview").replaceChildren(text, ...(notes.length ? [make("ul", {}, ...notes.map((note) => make("li", {textContent: note})))] : []));
+function tellIn(id, notes, text, isRefused) {
+  $(id).className = isRefused ? "refused" : "";
+  $(id).replaceChildren(text, ...(notes.length ? [make("ul", {}, ...notes.map((note) => make("li", {textContent: note})))] : []));
 }
+
+const tell = (notes, text, isRefused = false) => tellIn("mode-preview", notes, text, isRefused);
 
 function allow(isPossible, isForcible) {
   $("mode-confirm").disabled = !isPossible;
@@ -461,7 +467,7 @@ function allow(isPossible, isForcible) {
 
 function putMode(isDryRun) {
   const body = JSON.stringify({mode: chosen(), dry_run: isDryRun, force: $("force").checked});
-  return ask("/api/mode", {method: "PUT", headers: {"Content-Type": "application/json"}, body});
+  return change("PUT", "/api/mode", body);
 }
 
 async function preview(isNewChoice) {
@@ -494,6 +500,58 @@ async function changeMode() {
   }
 }
 
+// --- the kill switch
+
+const follower = ({backends}) => Object.values(backends).find((one) => one.role === "follows")?.name ?? "the other store";
+
+function showPause(told) {
+  const {stream, time} = told;
+  $("pause").hidden = stream === null;
+  $("paused").hidden = stream === null || stream.paused_seconds === null;
+  if (stream === null) return;
+  const isPaused = stream.paused_seconds !== null;
+  setText($("pause"), `${isPaused ? "Resume" : "Pause"} ${follower(told)}…`);
+  if (!isPaused) return;
+  const since = new Date((time - stream.paused_seconds) * 1000).toLocaleTimeString([], {hour: "2-digit", minute: "2-digit", hour12: false});
+  setText($("paused"), `${follower(told)} paused since ${since}, for ${duration(stream.paused_seconds)}`);
+}
+
+function openPause() {
+  const action = status.stream.paused_seconds === null ? "pause" : "resume";
+  const name = follower(status);
+  const title = `${action === "pause" ? "Pause" : "Resume"} ${name}`;
+  setText($("pause-title"), title);
+  setText($("pause-confirm"), title);
+  setText($("pause-cancel"), "Cancel");
+  $("pause-confirm").hidden = $("pause-confirm").disabled = false;
+  $("pause-confirm").onclick = () => act(action);
+  const dirty = status.convergence.dirty_keys;
+  if (action === "pause") {
+    tellIn("pause-text", ["Clients notice nothing.", "Keys that are written are remembered, and copied afterwards.", "Reads are not compared meanwhile."], `Nothing is sent to ${name} until somebody resumes it.`);
+  } else {
+    tellIn("pause-text", [], `Writes flow to ${name} again. ${dirty ? `Keys to copy: ${number(dirty)}.` : "No key has to be copied."}`);
+  }
+  $("pause-dialog").showModal();
+  $("pause-cancel").focus();
+}
+
+async function act(action) {
+  $("pause-confirm").disabled = true;
+  try {
+    const answer = await change("POST", `/api/${action}`, "{}");
+    const told = await answer.json();
+    if (answer.ok && !told.notes.length) return $("pause-dialog").close();
+    $("pause-confirm").hidden = answer.ok;
+    $("pause-confirm").disabled = false;
+    if (answer.ok) setText($("pause-cancel"), "Close");
+    tellIn("pause-text", answer.ok ? told.notes : [], answer.ok ? "Done; know that:" : `Refused: ${told.error}`, !answer.ok);
+    $("pause-cancel").focus();
+  } catch (error) {
+    tellIn("pause-text", [], `dualkv could not be asked: ${error.message}`, true);
+    $("pause-confirm").disabled = false;
+  }
+}
+
 // --- begin
 
 const orTell = (action) => async (...args) => {
@@ -507,6 +565,8 @@ const orTell = (action) => async (...args) => {
 $("change-mode").onclick = openModes;
 $("mode-cancel").onclick = () => $("mode-dialog").close();
 $("mode-confirm").onclick = orTell(changeMode);
+$("pause").onclick = openPause;
+$("pause-cancel").onclick = () => $("pause-dialog").close();
 $("force").onchange = orTell(() => preview(false));
 $("kind").onchange = () => {
   known = -1;
