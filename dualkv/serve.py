@@ -385,5 +385,5 @@ async def _stop_on_signal(server: ProxyServer, signals: AsyncIterator[int]) -> N
             server.reload_tls()
         elif number != signal.SIGUSR2:
             server.stop()
-        elif server.writer.resync is not None:
-            server.writer.resync.request("SIGUSR2")
+        elif server.writer.mirroring is not None:
+            server.writer.mirroring.resync.request("SIGUSR2")

@@ -188,7 +188,7 @@ def _facts(writer: DualWriter) -> ReadinessFacts:
         is_resyncing=writer.metrics.resync.is_running,
         stream_state=writer.stream.gate.state.value,
         stream_age_seconds=writer.stream.oldest_age_seconds(),
-        not_holdable=writer.translator.not_holdable,
+        not_holdable=writer.stream.translator.not_holdable,
         selftest_failure=writer.metrics.selftest.failure,
         journal_gap="" if journal is None else journal.statistics().gap.reason,
     )

@@ -276,7 +276,7 @@ def convergence(writer: DualWriter) -> dict[str, Any] | None:
             "keys_per_second": round(progress.keys_per_second(now)) if progress.is_running else 0,
             "eta_seconds": None if eta_seconds is None else round(eta_seconds),
         },
-        "not_holdable": dict(writer.translator.not_holdable),
+        "not_holdable": dict(stream.translator.not_holdable),
         "journal": attrs.asdict(writer.notes.journal.statistics(), value_serializer=_plain)
         if writer.notes.journal is not None
         else None,

@@ -9,7 +9,10 @@
 - `lanes`: one of them, or several where the primary executes one connection slowly
 - `waiting`, `calls`: what waits on a lane for replies: to clients, and to tasks of dualkv's own
 - `notes`, `journal`: keys of writes that are on their way, in memory and on disk
-- `writer`: `DualWriter`, which joins lanes, the secondary stream and the comparing
+- `writer`: `DualWriter`, which joins lanes, mirroring and comparing
+- `mirroring`: what commands become for the other store, and who copies to it
+- `copier`, `resync`: the state of a key, and of all keys
+- `comparing`: which reads are compared, and what a difference does
 - `stream`: the secondary stream: bounded, ordered, sharded
 - `settling`: the books of what leaves it
 - `shard`, `exchange`: a part of its queue with a task, and what that says on its connection
@@ -17,6 +20,9 @@
 - `shadow`: confirms differences by reading again
 - `pubsub`: the connection to the primary that all subscribers share
 - `shadow_pubsub`, `following`: the same subscriptions on the secondary, to compare the messages
-- `session`: one client
+- `session`: one client: its socket, its place in the order
+- `special`: its commands that are not simply sent, by family: `session_commands`, `transaction_commands`,
+  `subscription_commands`, `blocking_commands`, `client_commands`, `replicas`
+- `client`, `lease`: what these have in common; a connection for one client alone
 - `listener`: accepts clients
 """

@@ -75,6 +75,6 @@ def _facts_of(writer: DualWriter, key: tuple[int, bytes]) -> KeyFacts:
         shard=None if stream is None else stream.shard_of(key[1]),
         shards=0 if stream is None else stream.shard_count,
         dirty=None if dirty is None else (dirty[0], now - dirty[1]),
-        readings=writer.shadow_judge.confirming.readings_of(key),
+        readings=writer.comparing.judge.confirming.readings_of(key),
         history=history,
     )

@@ -151,9 +151,9 @@ class BlockingCommands:
             await writer.wait_lane()
         self._client.require_lane()
         asked = NOT_ASKED
-        if writer.mirrors:
+        if writer.mirroring is not None:
             writer.notes.note(context.db, [plan], [request])
-            asked = writer.ask(plan, request, context)
+            asked = writer.mirroring.ask(plan, request, context)
         attempt = Attempt(writer, context, plan, request, asked)
         wire = b"".join([_MULTI, request.raw, _EXEC, *asked.wires])
         writer.lanes.submit(wire, attempt, context, keys_of(plan.spec, request.args))
@@ -167,12 +167,16 @@ class BlockingCommands:
         has the reply, and mirrored at that position.
         """
         writer, context = self._client.writer, self._state.context
-        stream = writer.stream
-        if stream is None or is_null(reply) or plan.queue is None:
+        mirroring = writer.mirroring
+        if mirroring is None or is_null(reply) or plan.queue is None:
             return None
         keys = keys_of(plan.spec, request.args)
         questions: Sequence[tuple[bytes, ...]] = ()
-        can_ask = stream.gate.is_open and writer.lane.state is LaneState.UP and not writer.fence.blocks(keys)
+        can_ask = (
+            mirroring.stream.gate.is_open
+            and writer.lane.state is LaneState.UP
+            and not writer.fence.blocks(keys)
+        )
         if can_ask and not is_error(reply):
             questions = questions_after_waiting(plan.spec, request.args, reply)
         mark = partial(self._mark, plan, request, swaps)
@@ -180,13 +184,13 @@ class BlockingCommands:
             return mark()
 
         def take(answers: Sequence[bytes], now: float) -> None:
-            if stream.doubtful.swaps != swaps:
+            if mirroring.stream.doubtful.swaps != swaps:
                 return mark()
             execution = Execution(plan.spec, request.args, reply, writer.time.at_ms(now), answers)
-            effects = writer.translator.said(effects_after_waiting(execution), context.db)
+            effects = mirroring.translator.said(effects_after_waiting(execution), context.db)
             commands = effects.commands
             item = commands_item(Queue.BLOCKING, commands, now, context) if commands else None
-            return writer.enter(Translation(item, tuple((context.db, key) for _, key in effects.copies)))
+            return mirroring.enter(Translation(item, tuple((context.db, key) for _, key in effects.copies)))
 
         inquiry = Inquiry(len(questions), take, mark)
         return writer.lanes.submit(b"".join(map(pack, questions)), inquiry, context, keys)
@@ -198,7 +202,7 @@ class BlockingCommands:
         if stream is None or plan.queue is None:
             return
         keys = keys_of(plan.spec, request.args) or ()
-        writer.translator.forget(plan, request.args, db)
+        stream.translator.forget(plan, request.args, db)
         stream.copy_now([(db, key) for key in keys], is_unordered=True)
 
         def mark_everywhere() -> None:

@@ -171,7 +171,7 @@ class SingleCall(Timed):
     def on_lost(self) -> None:
         """Wake the task without a reply."""
         self._writer.metrics.primary_outcomes_unknown += 1
-        self._writer.lost(self._context, [(self._plan, self.request)])
+        self._lost([(self._plan, self.request)])
         self._done.set()
 
     async def wait_reply(self) -> bytes:
@@ -211,10 +211,11 @@ class Attempt(SingleCall):
             self._frame = _NOTHING
             return self._done.set()
         self._frame = queued if is_error(queued) else result if is_error(result) else elements_of(result)[0]
+        mirroring = self._writer.mirroring
         if not is_null(self._frame):
             self._book(self._plan, self.request, self._frame, now, self._asked, answers)
-        elif self._plan.spec.name == "XREADGROUP" and self._writer.mirrors:  # its consumer exists from now on
-            self._writer.mirror(
+        elif self._plan.spec.name == "XREADGROUP" and mirroring is not None:  # its consumer exists now
+            mirroring.executed(
                 self._plan, self.request, self._frame, now, self._context, self._asked, answers
             )
         return self._done.set()

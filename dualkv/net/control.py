@@ -18,9 +18,7 @@ from dualkv.config import ProxyMode
 from dualkv.core.mode_change import ModeChange
 from dualkv.core.words import some
 from dualkv.errors import ControlRefused, ModeChangeRefused
-from dualkv.net.copier import Copier
-from dualkv.net.resync import Resync
-from dualkv.net.stream import SecondaryStream
+from dualkv.net.mirroring import Mirroring
 from dualkv.net.writer import DualWriter
 from dualkv.observe.logs import AUDIT_LOGGER
 
@@ -138,7 +136,7 @@ class Control:
             shadow_sample=config.shadow_sample,
             repair_rate=config.repair_rate,
             log_level=_log_level(),
-            repairing=writer.copier is not None and writer.copier.is_repairing,
+            repairing=writer.mirroring is not None and writer.mirroring.copier.is_repairing,
             draining=self._is_draining(),
         )
 
@@ -357,7 +355,7 @@ class Control:
     def _mode(self) -> str:
         return self._writer.config.mode.value
 
-    def _mirroring(self, action: str, asker: Asker, *, may_send: bool = False) -> _Mirroring:
+    def _mirroring(self, action: str, asker: Asker, *, may_send: bool = False) -> Mirroring:
         """Return what mirrors.
 
         Raises:
@@ -365,11 +363,11 @@ class Control:
         """
         self._refuse_when_draining(action, asker)
         writer = self._writer
-        if writer.stream is None or writer.copier is None or writer.resync is None:
+        if writer.mirroring is None:
             raise self._refused(action, f"nothing is mirrored in {self._mode}: no store follows", asker)
-        if may_send and writer.stream.gate.is_paused:
+        if may_send and writer.mirroring.stream.gate.is_paused:
             raise self._refused(action, "the store that follows is paused: resume first", asker)
-        return _Mirroring(writer.stream, writer.copier, writer.resync)
+        return writer.mirroring
 
     def _refuse_when_draining(self, action: str, asker: Asker) -> None:
         if self._is_draining():
@@ -382,15 +380,6 @@ class Control:
     def _done(self, outcome: Outcome, asker: Asker) -> Outcome:
         _log.warning("changed", extra={**attrs.asdict(outcome), **attrs.asdict(asker)})
         return outcome
-
-
-@attrs.frozen
-class _Mirroring:
-    """What there is where writes are mirrored."""
-
-    stream: SecondaryStream
-    copier: Copier
-    resync: Resync
 
 
 def _log_level() -> str:

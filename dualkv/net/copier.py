@@ -371,7 +371,7 @@ class Copier:
             if job.is_dirty:  # who comes back may have lost it, however long ago it was written
                 self._writer.recent.note(job.key[0], (job.key[1],), now)
             self._stream.offer([item])
-        self._writer.translator.not_holdable.update(copied.lost)
+        self._stream.translator.not_holdable.update(copied.lost)
         for name in copied.lost:
             self._stream.settling.note_unheld(name, [job.key])
 

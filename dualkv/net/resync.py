@@ -131,7 +131,7 @@ class Resync:
             dirty.needs_resync = None  # what comes from now on makes the next one necessary
             dirty.functions = True
             self._copier.wake()
-            self._writer.translator.contacts.clear()  # new keys may meet what was left of old ones
+            self._stream.translator.contacts.clear()  # new keys may meet what was left of old ones
             await self._resync(why)
 
     async def _resync(self, why: str) -> None:

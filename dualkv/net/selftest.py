@@ -91,7 +91,7 @@ class SelfTest:
         self._findings: list[Finding] = []
         self._obstacle = ""
         self._judge = ShadowJudge(
-            ProxyMetrics(), self, writer.rereading.reread, writer.clock,
+            ProxyMetrics(), self, writer.comparing.reread, writer.clock,
             min(writer.config.confirm_after_seconds, _CONFIRM_AFTER_SECONDS),
             on_settled=lambda item, how: self._tell(item.request.args[1], how),
         )  # fmt: skip
@@ -100,7 +100,7 @@ class SelfTest:
         """Test, remove what was written, and return what came out. No store is an exception."""
         writer, began = self._writer, self._writer.clock()
         for canary in self._canaries:
-            writer.shadow_judge.canaries[canary.key] = self
+            writer.comparing.judge.canaries[canary.key] = self
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._judge.run)
@@ -111,7 +111,7 @@ class SelfTest:
             if self._is_written or self._is_spread:
                 await self._clean_up()  # noqa: ASYNC102 - it is shielded, with a deadline
             for canary in self._canaries:
-                writer.shadow_judge.canaries.pop(canary.key, None)
+                writer.comparing.judge.canaries.pop(canary.key, None)
             self._primary.close()
             self._secondary.close()
         return SelfTestResult(tuple(self._findings), writer.clock() - began, self._obstacle)

@@ -26,6 +26,7 @@ from dualkv.core.routing import ON_LANES, ORDINARY, Plan, Route, plan_of
 from dualkv.core.session import Replies, SessionState
 from dualkv.core.subscriptions import Kind, push
 from dualkv.core.transaction import whole_transaction
+from dualkv.core.translator import NOT_ASKED
 from dualkv.errors import RequestProtocolError
 from dualkv.net.blocking_commands import BlockingCommands
 from dualkv.net.client import Client
@@ -500,7 +501,10 @@ class ClientSession:
     def _send_asking(self, requests: list[Request], plans: list[Plan]) -> None:
         """Send commands with what has to be asked directly behind some of them."""
         writer, context = self._writer, self._context
-        asked = [writer.ask(plan, request, context) for plan, request in zip(plans, requests, strict=True)]
+        asked = [NOT_ASKED] * len(requests)
+        if (mirroring := writer.mirroring) is not None:
+            both = zip(plans, requests, strict=True)
+            asked = [mirroring.ask(plan, request, context) for plan, request in both]
         kind = RaisedBatch if self._raises else AskingBatch
         batch = kind(writer, context, self, requests, plans, asked)
         pieces: list[bytes] = []

@@ -178,9 +178,10 @@ class Takeover:
         after, step, progress = self._after, self._step, self._after.metrics.resync
         if step.swaps or not step.will_mirror:
             progress.abandon()
-        if after.resync is not None:
+        if after.mirroring is not None:
             # A resync makes the follower equal: nobody shall lose by that what only the follower has.
-            after.resync.take_over(is_automatic=not (step.swaps and after.dirty.needs_resync is not None))
+            is_automatic = not (step.swaps and after.dirty.needs_resync is not None)
+            after.mirroring.resync.take_over(is_automatic=is_automatic)
             if not step.has_mirrored:
                 after.dirty.require_resync(f"writes were not mirrored in {step.before.value}")
         if step.swaps:

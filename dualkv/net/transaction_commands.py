@@ -17,6 +17,7 @@ from dualkv.core.raising import raised
 from dualkv.core.routing import Plan, Route, plan_of
 from dualkv.core.session import parse_select, transaction_reply
 from dualkv.core.transaction import Transaction, is_local
+from dualkv.core.translator import NOT_ASKED, Asked
 from dualkv.net.lane import LaneState
 from dualkv.net.lease import Lease
 from dualkv.net.subscription_commands import corrected
@@ -110,12 +111,19 @@ class TransactionCommands:
         self.unwatch()
         self._has_lost_watch = has_lost_watch
 
+    def _ask(self, transaction: Transaction) -> Asked:
+        """Take note of what a transaction will write; return what to ask behind its EXEC."""
+        mirroring = self._client.writer.mirroring
+        if mirroring is None:
+            return NOT_ASKED
+        return mirroring.ask_transaction(transaction.queued, self._state.context)
+
     # --- on the lane, when it is the client's turn there
 
     def execute_whole(self, transaction: Transaction, wire: bytes) -> None:
         """Execute a transaction that came in one piece, with nothing unusual about it."""
         writer, context = self._client.writer, self._state.context
-        asked = writer.ask_transaction(transaction.queued, context)
+        asked = self._ask(transaction)
         finish = self._finishing(transaction) if self._state.is_raised else None
         block = TransactionBlock(writer, context, self._session, _EXEC_PLAN, transaction, 0, finish, asked)
         block.head = encode.OK + encode.QUEUED * len(transaction.queued)
@@ -132,7 +140,7 @@ class TransactionCommands:
         finish = None
         if writer.subscriptions or self._state.is_raised:
             finish = self._finishing(transaction)
-        asked = writer.ask_transaction(transaction.queued, context)
+        asked = self._ask(transaction)
         block = TransactionBlock(writer, context, self._session, plan, transaction, 0, finish, asked)
         wire = b"".join([transaction.wire(), *asked.wires])
         self._session.submit(wire, block, transaction.queued)
@@ -169,7 +177,7 @@ class TransactionCommands:
 
     async def _execute_on_lease(self, lease: Lease, plan: Plan, transaction: Transaction) -> bytes:
         writer, context = self._client.writer, self._state.context
-        asked = writer.ask_transaction(transaction.queued, context)
+        asked = self._ask(transaction)
         finish = self._finishing(transaction)
         block = TransactionBlock(writer, context, _Reply(), plan, transaction, 0, finish, asked)
         own_count = len(transaction.queued) + 2
@@ -178,7 +186,8 @@ class TransactionCommands:
         try:
             frames = await self._client.call(lease, wire, own_count + len(asked.wires))
         except BaseException:
-            writer.lost(context, transaction.queued)
+            if writer.mirroring is not None:
+                writer.mirroring.lost(context, transaction.queued)
             raise
         finally:
             writer.notes.end_beside(beside)
@@ -201,7 +210,7 @@ class TransactionCommands:
             return encode.array([])
         self._client.require_lane()
         reply = _Reply()
-        asked = writer.ask_transaction(transaction.queued, context)
+        asked = self._ask(transaction)
         wire += b"".join(asked.wires)
         finish = self._finishing(transaction)
         block = TransactionBlock(writer, context, reply, plan, transaction, behind, finish, asked)

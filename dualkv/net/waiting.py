@@ -6,7 +6,7 @@ write enters the secondary stream, a read becomes a shadow read with the reply t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 from dualkv.core.compare import Rule
@@ -75,13 +75,18 @@ class Timed:
             writer.answered_error(plan, request, counters, frame, self._context)
         elif counters.is_new:
             self._look_at([plan], [request], [frame])
-        if writer.stream is None:
+        if (mirroring := writer.mirroring) is None:
             return
         if plan.queue is not None:
             if not is_error(frame) or plan.queue is Queue.SCRIPT:
-                writer.mirror(plan, request, frame, now, self._context, asked, answers)
-        elif not is_error(frame) and writer.is_shadowed(plan, request.args):
-            writer.stream.offer([StreamItem(plan, Queue.SHADOW, request, now, self._context, frame)])
+                mirroring.executed(plan, request, frame, now, self._context, asked, answers)
+        elif not is_error(frame) and writer.comparing.admits(plan, request.args):
+            mirroring.stream.offer([StreamItem(plan, Queue.SHADOW, request, now, self._context, frame)])
+
+    def _lost(self, commands: Iterable[tuple[Plan, Request]]) -> None:
+        """Take note of commands whose outcome nobody knows."""
+        if self._writer.mirroring is not None:
+            self._writer.mirroring.lost(self._context, commands)
 
     def _look_at(self, plans: Sequence[Plan], requests: Sequence[Request], frames: Sequence[bytes]) -> None:
         """Note how commands are used that are new (or all, if it is their turn) and were not refused."""
@@ -172,7 +177,7 @@ class ClientBatch(Timed):
 
     def _remember(self, stream: SecondaryStream, requests: list[Request]) -> None:
         """Take note of the keys of SETs, while writes do not flow to the secondary."""
-        db, expiry = self._context.db, self._writer.translator.expiry
+        db, expiry = self._context.db, stream.translator.expiry
         if expiry:
             for request in requests:
                 is_plain = len(request.args) == 3
@@ -182,11 +187,12 @@ class ClientBatch(Timed):
     def _mirror(self, plans: list[Plan], requests: list[Request], frames: list[bytes], now: float) -> None:
         """Put what was executed into the secondary stream."""
         writer = self._writer
-        stream, translator = writer.stream, writer.translator
-        assert stream is not None
+        mirroring, comparing = writer.mirroring, writer.comparing
+        assert mirroring is not None
+        stream, translator = mirroring.stream, mirroring.translator
         is_plain, is_checked, expiry = translator.is_plain, translator.is_checked, translator.expiry
         shadows, context = writer.shadows, self._context
-        takes_all = writer.shadow_filter.is_trivial and writer.shadow_budget.share >= 1.0
+        takes_all = comparing.filter.is_trivial and comparing.budget.share >= 1.0
         items: list[StreamItem] = []
         for plan, request, frame in zip(plans, requests, frames, strict=False):
             if plan.queue is not None:
@@ -205,12 +211,12 @@ class ClientBatch(Timed):
                 if items:
                     stream.offer(items)
                     items = []
-                writer.mirror(plan, request, frame, now, context)
+                mirroring.executed(plan, request, frame, now, context)
             elif (
                 shadows
                 and plan.comparator is not None
                 and frame[0] not in _ERROR
-                and ((takes_all and plan.comparator is not _SCRIPT) or writer.is_shadowed(plan, request.args))
+                and ((takes_all and plan.comparator is not _SCRIPT) or comparing.admits(plan, request.args))
             ):
                 items.append(StreamItem(plan, Queue.SHADOW, request, now, context, frame))
         if items:
@@ -220,7 +226,7 @@ class ClientBatch(Timed):
         """Tell the client that the outcome of each missing command is unknown."""
         missing, self.missing = self.missing, 0
         self._writer.metrics.primary_outcomes_unknown += missing
-        self._writer.lost(self._context, zip(self._plans[-missing:], self._requests[-missing:], strict=True))
+        self._lost(zip(self._plans[-missing:], self._requests[-missing:], strict=True))
         self._receiver.replied(missing, OUTCOME_UNKNOWN * missing + self.trailer)
 
 
@@ -250,7 +256,7 @@ class AskingBatch(ClientBatch):
     def on_replies(self, frames: list[bytes], now: float) -> None:
         """Book each command whose answers are there too, then pass the replies on in one piece."""
         self.missing -= len(frames)
-        arrived = self._arrived
+        mirroring, arrived = self._writer.mirroring, self._arrived
         arrived += frames
         replies: list[bytes] = []
         first, position = self._done, 0
@@ -260,10 +266,9 @@ class AskingBatch(ClientBatch):
             if end > len(arrived):
                 break
             plan, request, frame = self._plans[self._done], self._requests[self._done], arrived[position]
-            if asked.wires and frame[0] not in _ERROR:
-                self._writer.mirror(
-                    plan, request, frame, now, self._context, asked, arrived[position + 1 : end]
-                )
+            if asked.wires and mirroring is not None and frame[0] not in _ERROR:
+                answers = arrived[position + 1 : end]
+                mirroring.executed(plan, request, frame, now, self._context, asked, answers)
             else:
                 self._mirror([plan], [request], [frame], now)
             replies.append(frame)
@@ -425,18 +430,18 @@ class TransactionBlock(Timed):
         self._book(self._exec_plan, EXEC_REQUEST, result, now)
         if result[0] not in _ARRAY or is_null(result):
             if is_error(result) and leaves_unknown(result):
-                self._writer.lost(self._context, self._transaction.queued)
+                self._lost(self._transaction.queued)
             return result
         writer, queued = self._writer, self._transaction.queued
         if int(result[1 : result.index(b"\r")]) != len(queued):
             completed = _with_refusals(result, queueing[1:])
             if completed is None:
-                writer.lost(self._context, queued)
+                self._lost(queued)
                 return result
             result = completed
-        stream = writer.stream
+        mirroring = writer.mirroring
         results = None
-        needs_care = stream is not None and not (self.wire and writer.translator.are_plain_sets(queued))
+        needs_care = mirroring is not None and not (self.wire and mirroring.translator.are_plain_sets(queued))
         if self._finish is not None or needs_care or b"\r\n-" in result or b"\r\n!" in result:
             results = elements_of(result)
         by_command = writer.answering.by_command
@@ -452,14 +457,14 @@ class TransactionBlock(Timed):
         for (plan, _), element in zip(queued, results or (), strict=False):
             if is_error(element):
                 writer.count_error(plan, by_command[plan.index], element)
-        if stream is not None:
-            translator = writer.translator
+        if mirroring is not None:
+            translator = mirroring.translator
             if results is None:  # neither errors nor questions nor anything to check
                 item = in_one_piece(self._exec_plan, Queue.WRITE, queued, now, self._context, (), self.wire)
                 translator.forget_plain(queued, self._context.db)
-                stream.offer([item])
+                mirroring.stream.offer([item])
             else:
-                writer.enter(
+                mirroring.enter(
                     translator.translate_transaction(
                         self._exec_plan, queued, results, now, self._context, self.wire, self._asked, answers
                     )
@@ -469,7 +474,7 @@ class TransactionBlock(Timed):
     def on_lost(self) -> None:
         """Tell the client that the outcome is unknown."""
         self._writer.metrics.primary_outcomes_unknown += 1
-        self._writer.lost(self._context, self._transaction.queued)
+        self._lost(self._transaction.queued)
         self._receiver.replied(1, self.head + OUTCOME_UNKNOWN + self.trailer)
 
 

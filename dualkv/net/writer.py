@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -21,47 +22,37 @@ from dualkv.commands.classify import CommandCategory, classify_command
 from dualkv.commands.keys import keys_of
 from dualkv.config import ProxyConfig
 from dualkv.core.auth import users_from
-from dualkv.core.compare import Rule
 from dualkv.core.context import Context
 from dualkv.core.dialect import LEARNING, learn
-from dualkv.core.dirty import DirtyKeys, DirtyReason, Key
+from dualkv.core.dirty import DirtyKeys
 from dualkv.core.fence import Claim, KeyFence
-from dualkv.core.first_contact import FirstContacts
-from dualkv.core.history import WriteHistory
 from dualkv.core.identity import INTRODUCTION, Identity, identify
 from dualkv.core.in_flight import ordered_keys
-from dualkv.core.ledger import Queue
-from dualkv.core.mirror import NOT_DATA, PUBLISHING, StreamItem, keys_by_db, leaves_unknown
+from dualkv.core.mirror import leaves_unknown
 from dualkv.core.modes import mode_plan
 from dualkv.core.primary_time import PrimaryTime
 from dualkv.core.recent import RecentKeys
 from dualkv.core.refusals import refusal_of, select_refusal
 from dualkv.core.routing import ON_LANES, Plan, Route, plan_of
+from dualkv.core.scripts import ScriptCache
 from dualkv.core.session import SessionState
-from dualkv.core.shadow_budget import ShadowBudget
-from dualkv.core.shadow_filter import ShadowFilter
-from dualkv.core.translator import NOT_ASKED, Asked, Translation, Translator
+from dualkv.core.translator import NOT_ASKED
 from dualkv.core.vocabulary import Vocabulary
 from dualkv.errors import BackendUnavailable
 from dualkv.net.backend import PubSubBackend, RedisBackend
 from dualkv.net.blocking_commands import BlockingCommands
 from dualkv.net.calls import SingleCall
 from dualkv.net.client import Client
-from dualkv.net.copier import Copier
-from dualkv.net.divergence_log import DivergenceLogWriter
+from dualkv.net.comparing import Comparing
 from dualkv.net.hub import ReadinessHub
 from dualkv.net.lane import Lane, LaneState
 from dualkv.net.lanes import Lanes
 from dualkv.net.leader_aware import backend_of
 from dualkv.net.lease import LeasePool
+from dualkv.net.mirroring import Mirroring
 from dualkv.net.notes import WriteNotes
 from dualkv.net.primary_clock import keep_time
 from dualkv.net.pubsub import SubscriptionPool
-from dualkv.net.removals import RemovalsWatch
-from dualkv.net.rereading import Rereading
-from dualkv.net.resync import Resync
-from dualkv.net.shadow import Facts, ShadowJudge
-from dualkv.net.shadow_pubsub import ShadowSubscriptions
 from dualkv.net.stream import SecondaryStream
 from dualkv.observe.findings import Findings
 from dualkv.observe.metrics import CommandCounters, ProxyMetrics
@@ -77,14 +68,6 @@ __all__ = ["DualWriter", "open_writer"]
 
 _INTRODUCTION: Final = tuple(map(pack, INTRODUCTION))
 _SAYS_NOTHING: Final = (b"-ERR\r\n",) * len(LEARNING)
-
-_SETTLING_SECONDS: Final = 0.05
-
-_HISTORY_ITEMS: Final = 2048
-_HISTORY_BYTES: Final = 4 * 1024 * 1024
-
-_LATE_SECONDS: Final = 1.0
-"""So long after a connection broke the primary may still execute what it had received."""
 
 _log = logging.getLogger("dualkv.writer")
 
@@ -123,14 +106,14 @@ class DualWriter:
         self.secondary = self._backend(plan.follows) if plan.follows else None
         self.answering = self.metrics.backends[self.primary.name]
         self.shadows = plan.shadows
-        self.shadow_filter = ShadowFilter(config.shadow_sample, config.shadow_rules)
-        self.shadow_budget = ShadowBudget(config.shadow_budget_age_seconds)
         self.mirrors = plan.follows is not None
         """Whether writes go to another store too."""
         self.hub = hub or ReadinessHub()
         self.own_context = Context(db=self.primary.options.db)
         """Where dualkv's own requests on the lane are executed."""
         self.vocabulary = Vocabulary()
+        self.scripts: ScriptCache = before.scripts if before else ScriptCache()
+        """Those whose texts are known."""
         heritage = before if before and before.mirrors and self.mirrors else None
         """Who has mirrored between the same two stores, in either direction."""
         self.dirty: DirtyKeys = (
@@ -153,52 +136,22 @@ class DualWriter:
         self.clients: dict[int, ClientSession] = {}
         """All sessions, by the client's id."""
         self._sentry = sentry or SentryReporter.start("", clock)
-        reports = DivergenceReports(self.metrics, self._sentry, clock)
-        self.removals: RemovalsWatch | None = None
-        if self.secondary is not None and self.shadows:
-            self.removals = RemovalsWatch(self.primary, self.secondary, clock)
-        self.rereading = rereading = Rereading(self)
-        self.shadow_judge = ShadowJudge(
-            self.metrics, reports, rereading.reread, clock, config.confirm_after_seconds,
-            Facts(rereading.history, lambda: self.lanes.answered, lambda: self.metrics.resync.completed > 0,
-                  lambda item: self.shadow_filter.tolerance(item.plan, item.request.args),
-                  self.removals.where_missing() if self.removals is not None else {},
-                  self._spelled_out),
-            rereading.on_difference,
-        )  # fmt: skip
         self.time = PrimaryTime((time.time() - clock()) * 1000)
-        self.translator = Translator(self.time, config.secondary_timeout_seconds, self._is_uncertain)
-        self.translator.contacts = FirstContacts(self._is_seeded)
-        if before:
-            self.translator.scripts = before.translator.scripts
         self.primary_dialect = learn(_SAYS_NOTHING)
         """What the primary understands; as told by the newest connection."""
         self.primary_identity: Identity | None = None
         """Which process the primary is, as far as that is known."""
         self.connections_made = 0
         """How often the lane, or one of the stream's connections, has been connected."""
+        self.comparing = Comparing(self, DivergenceReports(self.metrics, self._sentry, clock))
+        self.mirroring: Mirroring | None = None
+        """What keeps the other store equal; None: no store follows."""
         self.stream: SecondaryStream | None = None
-        self.copier: Copier | None = None
-        self.resync: Resync | None = None
-        self.shadow_subscriptions: ShadowSubscriptions | None = None
+        """Its stream."""
         if self.secondary is not None:
-            self.stream = SecondaryStream(
-                self.secondary, config, self.metrics, clock,
-                self.shadow_judge.compare, self.shadow_judge.inconclusive,
-                self.hub.at_end_of_round, self.report_failure, self.translator, self.dirty, self.recent,
-            )  # fmt: skip
-            self.stream.canaries, self.stream.counted = self.shadow_judge.canaries, self.shadow_judge.counted
-            if self.shadows:
-                self.stream.confirming = self.shadow_judge.confirming
-                self.stream.history = WriteHistory(_HISTORY_ITEMS, _HISTORY_BYTES)
-            if self.shadows and config.shadow_pubsub != "off":
-                self.shadow_subscriptions = self.subscriptions.watcher = ShadowSubscriptions(
-                    self.secondary, self.stream, config, self.metrics, reports, clock, self.report_failure
-                )
-            self.copier = Copier(self, self.stream)
-            self.stream.on_identified = self._secondary_identified
-            self.stream.doubtful.was_beside = self.notes.was_beside
-            self.resync = Resync(self, self.stream, self.copier, self.metrics.resync)
+            self.mirroring = Mirroring(self, self.secondary)
+            self.stream = self.mirroring.stream
+            self.comparing.follow(self.stream)
         self._owns_hub = hub is None
         self.shares_notes = heritage is not None
         """Whether the notes are those of whom it succeeds."""
@@ -223,11 +176,11 @@ class DualWriter:
     def begin(self) -> None:
         """Let `run` mirror and compare: nobody else does any more. Whom it has succeeded must have ended."""
         metrics = self.metrics
-        metrics.findings, metrics.shadow_filter = self.findings, self.shadow_filter
-        metrics.shadow_budget, metrics.dirty = self.shadow_budget, self.dirty
+        metrics.findings, metrics.dirty, metrics.journal = self.findings, self.dirty, self.notes.figures
+        metrics.shadow_filter, metrics.shadow_budget = self.comparing.filter, self.comparing.budget
         metrics.gate = self.stream.gate if self.stream is not None else None
-        metrics.not_holdable, metrics.journal = self.translator.not_holdable, self.notes.figures
-        self.findings.pending_confirmations = lambda: len(self.shadow_judge.confirming)
+        metrics.not_holdable = self.stream.translator.not_holdable if self.stream is not None else Counter()
+        self.findings.pending_confirmations = lambda: len(self.comparing.judge.confirming)
         self._begun.set()
 
     def change_settings(self, config: ProxyConfig) -> None:
@@ -238,9 +191,9 @@ class DualWriter:
             repair_rate=config.repair_rate,
             log_level=config.log_level,
         )
-        self.shadow_filter.take_share(config.shadow_sample)
-        if self.copier is not None:
-            self.copier.rate = config.repair_rate
+        self.comparing.filter.take_share(config.shadow_sample)
+        if self.mirroring is not None:
+            self.mirroring.copier.rate = config.repair_rate
 
     def adopt(self, before: DualWriter) -> None:
         """Keep to what somebody has changed while another one served."""
@@ -343,9 +296,9 @@ class DualWriter:
         await self.wait_free(keys)
         request = Request(encoded, command(*encoded))
         asked = NOT_ASKED
-        if self.mirrors:
+        if self.mirroring is not None:
             self.notes.note(context.db, [plan], [request])
-            asked = self.ask(plan, request, context)
+            asked = self.mirroring.ask(plan, request, context)
         call = SingleCall(self, context, plan, request, asked=asked)
         self.lanes.submit(b"".join([request.raw, *asked.wires]), call, context, keys)
         return await call.wait_reply()
@@ -370,7 +323,7 @@ class DualWriter:
         if not self.is_choosy:
             return None
         return refusal_of(
-            plan, args, self.primary_dialect, self.translator.scripts,
+            plan, args, self.primary_dialect, self.scripts,
             may_list=self.may_be_listed, elsewhere=self.select_refusal(db),
         )  # fmt: skip
 
@@ -391,7 +344,7 @@ class DualWriter:
     @property
     def shadow_pubsub_backend(self) -> PubSubBackend | None:
         """Where they are made once more, to compare the messages; None: nowhere."""
-        return None if self.shadow_subscriptions is None else self.secondary
+        return None if self.comparing.subscriptions is None else self.secondary
 
     async def wait_lane(self) -> LaneState:
         """Wait while the lane is connecting; return its state."""
@@ -417,7 +370,7 @@ class DualWriter:
             self.fence.when_free(keys, free.set)
             await free.wait()
 
-    # --- mirroring
+    # --- the stores' connections
 
     def _primary_lost(self) -> None:
         if self.stream is not None:
@@ -426,7 +379,6 @@ class DualWriter:
     def _primary_connected(self, replies: list[bytes]) -> None:
         """A connection to the primary is new: it may be another one than it was, and have lost something."""
         self.vocabulary.forget()
-        self.translator.expiry.clear()
         self.time.forget()
         self.connections_made += 1
         if replies:
@@ -434,23 +386,20 @@ class DualWriter:
         for client in self.clients.values():
             client.primary_connected()
         self.lanes.primary_connected(commits_each_write=self.primary_dialect.fuses)
-        if self.stream is None:
+        if self.mirroring is None:
             return
-        self.translator.has_pexpiretime = self.primary_dialect.has("PEXPIRETIME")
         before, self.primary_identity = self.primary_identity, identify(replies[len(LEARNING) :])
-        self.stream.stores.is_allowed(answers=self.primary_identity)
-        self.stream.came_back(self.primary.name, self.primary_identity.forgotten_since(before))
-        self.notes.remember_process(self.primary.name, self.primary_identity.run_id)
-        self.stream.wake_copier()
-        if self.removals is not None:
-            self.removals.ask_soon()
+        forgotten = self.primary_identity.forgotten_since(before)
+        self.mirroring.primary_connected(self.primary_dialect, self.primary_identity, forgotten)
+        if self.comparing.removals is not None:
+            self.comparing.removals.ask_soon()
 
-    def _secondary_identified(self, name: str, run_id: str) -> None:
+    def secondary_identified(self, name: str, run_id: str) -> None:
         """A connection to the secondary is new."""
         self.connections_made += 1
         self.notes.remember_process(name, run_id)
-        if self.removals is not None:
-            self.removals.ask_soon()
+        if self.comparing.removals is not None:
+            self.comparing.removals.ask_soon()
 
     def _another_connected(self, replies: list[bytes]) -> None:
         """A lane beside the first one is new: if it leads to another process, all have to connect anew."""
@@ -473,120 +422,24 @@ class DualWriter:
 
         self.lanes.when_answered(try_again)
 
-    def _is_seeded(self) -> bool:
-        """Whether the other store has been given all keys."""
-        resync = self.metrics.resync
-        return resync.completed > 0 and not resync.is_running and self.dirty.needs_resync is None
-
-    def _is_uncertain(self, keys: Iterable[Key]) -> bool:
-        """Whether what one of *keys* holds on the secondary may not be what it held on the primary."""
-        if self.dirty.needs_resync is not None or self.metrics.resync.is_running:
-            return True
-        return self.notes.is_beside(keys)
-
     def open_journal(self) -> None:
         """Take the journal's directory, if there is to be one; what an earlier process left is dirty.
 
         Raises:
             ConfigError: It cannot be used.
         """
-        if self.stream is not None and self.resync is not None:
-            self.notes.open(self.primary.name, self.stream, self.resync)
-
-    def ask(self, plan: Plan, request: Request, context: Context) -> Asked:
-        """Return what to ask behind a command."""
-        stream = self.stream
-        if not plan.may_ask or stream is None or not stream.gate.is_open:
-            return NOT_ASKED
-        return self.translator.ask(plan, request.args, context.db, self.clock())
-
-    def ask_transaction(self, queued: Sequence[tuple[Plan, Request]], context: Context) -> Asked:
-        """Take note of what a transaction will write; return what to ask behind its EXEC."""
-        stream = self.stream
-        if stream is None:
-            return NOT_ASKED
-        self.notes.note(context.db, [plan for plan, _ in queued], [request for _, request in queued])
-        if not stream.gate.is_open or not any(plan.may_ask for plan, _ in queued):
-            return NOT_ASKED
-        return self.translator.ask_transaction(queued, context.db, self.clock())
-
-    def mirror(
-        self,
-        plan: Plan,
-        request: Request,
-        frame: bytes,
-        now: float,
-        context: Context,
-        asked: Asked = NOT_ASKED,
-        answers: Sequence[bytes] = (),
-    ) -> None:
-        """Let a command that the primary has executed enter the stream."""
-        stream = self.stream
-        assert stream is not None
-        assert plan.queue is not None
-        if not stream.gate.is_open and plan.queue is not Queue.SCRIPT:
-            self.translator.forget(plan, request.args, context.db)
-            stream.offer([StreamItem(plan, plan.queue, request, now, context)])
-        else:
-            self.enter(self.translator.translate(plan, request, frame, now, context, asked, answers))
-
-    def enter(self, translation: Translation) -> None:
-        """Let enter what was executed at this position."""
-        assert self.stream is not None
-        if translation.item is not None:
-            self.stream.offer([translation.item])
-            self.stream.follow_swaps(translation.item)
-        if translation.copies:
-            self.stream.copy_now(translation.copies)
-
-    def lost(self, context: Context, commands: Iterable[tuple[Plan, Request]]) -> None:
-        """Take note of commands whose outcome nobody knows."""
-        dbs = [context.db]
-        for plan, request in commands:
-            if plan.spec.name == "SELECT":  # inside a transaction; it may have been refused
-                dbs += [int(word) for word in request.args[1:] if word.isdigit()]
-            elif self.stream is not None and plan.queue is not None:
-                for db in dbs:
-                    self._lost_one(self.stream, plan, request, db)
-
-    def _lost_one(self, stream: SecondaryStream, plan: Plan, request: Request, db: int) -> None:
-        if plan.spec.name.startswith("FUNCTION"):
-            self.dirty.functions = True
-        if plan.spec.name in PUBLISHING or plan.queue is Queue.SCRIPT:
-            stream.unsent_messages += 1
-        if plan.spec.name in NOT_DATA:
-            return
-        self.translator.forget(plan, request.args, db)
-        keys = keys_by_db(plan, request.args, db)
-        stream.mark_keys(keys, DirtyReason.AMBIGUOUS, unordered_for_seconds=_LATE_SECONDS)
+        if self.mirroring is not None:
+            self.notes.open(self.primary.name, self.mirroring.stream, self.mirroring.resync)
 
     # --- for what waits on the lane
-
-    def is_shadowed(self, plan: Plan, args: tuple[bytes, ...]) -> bool:
-        """Whether the other store is asked, too, what the primary has answered to a read without an error.
-
-        A script's text is remembered in any case: later reads may name it by its hash.
-        """
-        if self.shadows and plan.comparator is Rule.SCRIPT:
-            self.translator.scripts.learn(plan.spec.name, args)
-        return (
-            self.shadows
-            and plan.comparator is not None
-            and (self.shadow_filter.is_trivial or self.shadow_filter.admits(plan, args))
-            and self.shadow_budget.admits()
-        )
-
-    def _spelled_out(self, item: StreamItem) -> tuple[bytes, ...]:
-        """Return a shadow read with the text of its script, if that is at hand."""
-        return self.translator.scripts.spelled_out(item.plan, item.request, set()).args
 
     def answered_error(
         self, plan: Plan, request: Request, counters: CommandCounters, frame: bytes, context: Context
     ) -> None:
         """Count an error reply of the primary; if it tells no outcome, take note of what it answers."""
         self.count_error(plan, counters, frame)
-        if self.stream is not None and plan.queue is not None and leaves_unknown(frame):
-            self.lost(context, [(plan, request)])
+        if self.mirroring is not None and plan.queue is not None and leaves_unknown(frame):
+            self.mirroring.lost(context, [(plan, request)])
 
     def count_error(self, plan: Plan, counters: CommandCounters, frame: bytes) -> None:
         """Count an error reply of the primary; it may say that another node leads."""
@@ -616,8 +469,9 @@ class DualWriter:
                         draining.start_soon(self.stream.run)
                     task_status.started()
                     await self._begun.wait()
-                    if not self._closing.is_set():
-                        self._start_working(services)
+                    if self.mirroring is not None and not self._closing.is_set():
+                        services.start_soon(self.mirroring.run)
+                        services.start_soon(self.comparing.run)
                     await self._closing.wait()
                 services.cancel_scope.cancel("the writer is closed")
         finally:
@@ -630,33 +484,16 @@ class DualWriter:
                 self.notes.close()
             self.ended.set()
 
-    def _start_working(self, services: trio.Nursery) -> None:
-        """Start what compares, copies and remembers."""
-        if self.stream is None or self.copier is None or self.resync is None:
-            return
-        services.start_soon(self.shadow_judge.run)
-        services.start_soon(self.copier.run)
-        services.start_soon(self.resync.run)
-        services.start_soon(self.notes.run, self.lanes, self.stream)
-        if self.findings.log is not None:
-            services.start_soon(DivergenceLogWriter(self.findings.log, self.clock).run)
-        if self.shadow_subscriptions is not None:
-            services.start_soon(self.shadow_subscriptions.run)
-        if self.removals is not None:
-            services.start_soon(self.removals.run)
-
     def forsake(self, why: str) -> None:
         """Copy no more: the store that follows is given up. Whoever writes to it next must copy all keys."""
         self._why_forsaken = why
-        if self.resync is not None:
-            self.resync.stop()
+        if self.mirroring is not None:
+            self.mirroring.resync.stop()
 
     async def wait_copied(self) -> None:
         """Return when no key is dirty that can be copied now: the stream holds all there is to say."""
-        if self.stream is None or self.copier is None:
-            return
-        while self.copier.is_at_work:  # noqa: ASYNC110 - it tells nobody
-            await trio.sleep(_SETTLING_SECONDS)
+        if self.mirroring is not None:
+            await self.mirroring.wait_copied()
 
     def close(self, drain_seconds: float) -> None:
         """Take no more commands, and let `run` end once what is queued has reached the secondary.

@@ -35,14 +35,14 @@ def found(proxy: Proxy) -> list[Divergence]:
 
 async def wait_asked(proxy: Proxy) -> None:
     """Wait until both stores have said what they have removed by themselves so far."""
-    watch = proxy.server.writer.removals
+    watch = proxy.server.writer.comparing.removals
     assert watch is not None
     await wait_until(lambda: "0 answers" not in f"{watch.primary!r} {watch.secondary!r}")
 
 
 async def read_until_reported(proxy: Proxy, read: Args) -> Divergence:
     """Read as a client, again and again; return the divergence that comes of it."""
-    confirming = proxy.server.writer.shadow_judge.confirming
+    confirming = proxy.server.writer.comparing.judge.confirming
     async with connect(proxy.port) as client:
         while not proxy.metrics.divergences.total():
             await client.call(*read)  # a reading may come too late on a busy machine

@@ -176,7 +176,7 @@ async def test_keys_that_expire_under_load_raise_no_alarm(running_pair: Pair) ->
     pair = running_pair
     async with running_proxy(pair.primary.address, pair.secondary.address, repair="off") as proxy:
         await _write_and_read(proxy, "a", seconds=6)
-        await wait_until(lambda: len(proxy.server.writer.shadow_judge.confirming) == 0)
+        await wait_until(lambda: len(proxy.server.writer.comparing.judge.confirming) == 0)
 
         assert proxy.metrics.shadow_matches > 1000
         assert found(proxy) == []
@@ -191,7 +191,7 @@ async def test_two_proxies_of_the_same_stores_raise_no_alarm(running_pair: Pair)
             nursery.start_soon(_write_and_read, one, "a", 6.0)
             nursery.start_soon(_write_and_read, other, "b", 6.0)
         for proxy in (one, other):
-            await wait_until(lambda: len(proxy.server.writer.shadow_judge.confirming) == 0)  # noqa: B023
+            await wait_until(lambda: len(proxy.server.writer.comparing.judge.confirming) == 0)  # noqa: B023
             assert proxy.metrics.shadow_matches > 1000
             assert found(proxy) == []
 
@@ -239,7 +239,7 @@ async def test_shed_shadow_reads_raise_no_alarm(running_pair: Pair) -> None:
         pair.primary.address, pair.secondary.address, shadow_queue_size=8, shadow_timeout_seconds=0.05
     ) as proxy:
         await _write_and_read(proxy, "a", seconds=4, clients=20)
-        await wait_until(lambda: len(proxy.server.writer.shadow_judge.confirming) == 0)
+        await wait_until(lambda: len(proxy.server.writer.comparing.judge.confirming) == 0)
 
         assert proxy.metrics.shadow_inconclusive.total() > 0
         assert found(proxy) == []

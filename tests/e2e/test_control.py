@@ -214,9 +214,9 @@ async def test_mode_is_told_and_changed_under_load(pair: Pair) -> None:
                 assert (await read_mode(proxy))["mode"] == mode
         assert not load.errors
         writer = proxy.server.writer
-        assert writer.copier is not None
-        assert writer.copier.rate == 10_000
-        assert writer.shadow_filter.is_trivial is False
+        assert writer.mirroring is not None
+        assert writer.mirroring.copier.rate == 10_000
+        assert writer.comparing.filter.is_trivial is False
         assert (await knobs(proxy))["shadow_sample"] == 0.25
         await proxy.wait_repaired()
     assert_equal(pair)
@@ -342,7 +342,10 @@ async def test_repair_by_hand_begins_when_it_is_asked_for(pair: Pair) -> None:
         assert (told["before"], told["after"]) == (False, True)
         await proxy.wait_repaired()
         await wait_until(
-            lambda: proxy.server.writer.copier is not None and not proxy.server.writer.copier.is_repairing
+            lambda: (
+                proxy.server.writer.mirroring is not None
+                and not proxy.server.writer.mirroring.copier.is_repairing
+            )
         )
     assert_equal(pair)
 

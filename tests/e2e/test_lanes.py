@@ -192,11 +192,11 @@ async def test_repair_and_resync_run_beside_traffic_on_several_lanes(pair: Pair)
         async with connect(pair.primary.port) as past, connect(pair.secondary.port) as other:
             await past.pipeline([("RPUSH", f"past{number}", *range(30)) for number in range(500)])
             await other.pipeline([("SET", f"left{number}", number) for number in range(100)])
-        resync = proxy.server.writer.resync
-        assert resync is not None
+        mirroring = proxy.server.writer.mirroring
+        assert mirroring is not None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(run_clients, proxy.port, 10, 300, (1, 5))
-            resync.request("the test wants it")
+            mirroring.resync.request("the test wants it")
             await proxy.wait_resynced()
         await proxy.wait_repaired()
 

@@ -53,7 +53,7 @@ async def test_two_databases_are_not_mixed_in_a_store_that_ignores_select(pair: 
         await proxy.wait_repaired()
         assert contents(pair.secondary) == contents(pair.primary)
         assert set(contents(pair.secondary)) == {b"k", b"only home", b"l"}
-        assert proxy.server.writer.translator.not_holdable["SELECT"] == 5
+        assert proxy.metrics.not_holdable["SELECT"] == 5
 
         await client.call("SWAPDB", 0, 1)
         await proxy.wait_resynced()
@@ -72,9 +72,8 @@ async def test_a_resync_lists_the_mirrored_database_only(pair: Pair) -> None:
         await client.pipeline([("SET", "k", 1), ("SELECT", 1), ("SET", "other", 1), ("SELECT", 0)])
         with redis.Redis(port=pair.secondary.port) as store:
             store.set("surplus", 1)
-        resync = proxy.server.writer.resync
-        assert resync is not None
-        resync.request("test")
+        assert proxy.server.writer.mirroring is not None
+        proxy.server.writer.mirroring.resync.request("test")
         await proxy.wait_resynced()
         await proxy.wait_repaired()
         assert contents(pair.secondary) == contents(pair.primary)

@@ -233,8 +233,8 @@ async def test_repair_by_hand_waits_for_the_word(pair: Pair) -> None:
         await proxy.wait_drained()
         assert proxy.metrics.dirty
         assert proxy.metrics.ledger(Queue.COPY).offered == 0
-        assert proxy.server.writer.resync is not None
-        proxy.server.writer.resync.request("the test")
+        assert proxy.server.writer.mirroring is not None
+        proxy.server.writer.mirroring.resync.request("the test")
         await proxy.wait_resynced()
         await proxy.wait_repaired()
     assert_equal(pair)
@@ -270,8 +270,8 @@ async def test_more_dirty_keys_than_fit_make_a_resync_necessary(
             if resync == "manual":
                 await wait_until(lambda: "resync required" in caplog.messages)
                 assert proxy.metrics.resync.completed == 0
-                assert proxy.server.writer.resync is not None
-                proxy.server.writer.resync.request("the test")
+                assert proxy.server.writer.mirroring is not None
+                proxy.server.writer.mirroring.resync.request("the test")
             await proxy.wait_resynced()
             await proxy.wait_repaired()
             assert await gauge(proxy, "proxy_resync_required") == 0

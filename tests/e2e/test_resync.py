@@ -102,13 +102,13 @@ async def test_empty_secondary_is_filled_beside_live_traffic(pair: Pair) -> None
 async def test_live_traffic_on_hot_keys_is_exact_while_everything_is_copied(pair: Pair) -> None:
     """Writes that do not commute, over one and several keys, during one resync after the other."""
     async with running_proxy(pair.primary.address, pair.secondary.address, ProxyMode.DUAL_WRITE) as proxy:
-        resync = proxy.server.writer.resync
-        assert resync is not None
+        mirroring = proxy.server.writer.mirroring
+        assert mirroring is not None
         is_over = False
 
         async def resync_again_and_again() -> None:
             while not is_over:
-                resync.request("again")
+                mirroring.resync.request("again")
                 await proxy.wait_resynced(proxy.metrics.resync.completed + 1)
 
         async with trio.open_nursery() as nursery:
@@ -230,9 +230,9 @@ async def test_key_that_is_created_meanwhile_does_not_meet_what_was_left_of_an_o
         await client.pipeline([("SET", f"other{number}", number) for number in range(20_000)])
         await proxy.wait_drained()
         await past_dualkv.pipeline([("HSET", f"k{number}", "stale", "v") for number in range(count)])
-        resync = proxy.server.writer.resync
-        assert resync is not None
-        resync.request("stale keys")
+        mirroring = proxy.server.writer.mirroring
+        assert mirroring is not None
+        mirroring.resync.request("stale keys")
         for start in range(0, count, 50):
             await client.pipeline([("HSET", f"k{number}", "f", "v") for number in range(start, start + 50)])
             await trio.sleep(0.005)
@@ -253,9 +253,9 @@ async def test_key_that_expires_before_it_is_copied_does_not_stay(pair: Pair) ->
         await client.pipeline([("SET", f"k{number}", number) for number in range(10_000)])
         await proxy.wait_drained()
         await on_primary.pipeline([("PEXPIRE", f"k{number}", 300) for number in range(3000)])
-        resync = proxy.server.writer.resync
-        assert resync is not None
-        resync.request("lost expiry")
+        mirroring = proxy.server.writer.mirroring
+        assert mirroring is not None
+        mirroring.resync.request("lost expiry")
         await proxy.wait_resynced(1)
 
     assert unequal(pair, (0,)) == []

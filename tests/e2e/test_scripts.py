@@ -97,7 +97,7 @@ async def test_a_script_that_reads_is_compared_by_its_hash(pair: Pair, source: A
 
 def _is_compared(proxy: Proxy, *words: str | int) -> bool:
     plan, request = planned(*words)
-    return proxy.server.writer.shadow_filter.admits(plan, request.args)
+    return proxy.server.writer.comparing.filter.admits(plan, request.args)
 
 
 async def test_a_script_whose_text_nobody_has_seen_is_not_judged(pair: Pair) -> None:

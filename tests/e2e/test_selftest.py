@@ -20,8 +20,8 @@ from dualkv.core.mirror import StreamItem
 from dualkv.core.selftest import KEY_PREFIX, Finding, SelfTestResult, Step, steps_of
 from dualkv.errors import ConfigError
 from dualkv.net import selftest_runs
+from dualkv.net.comparing import Comparing
 from dualkv.net.lane import LaneState
-from dualkv.net.rereading import Rereading
 from dualkv.net.selftest import SelfTest
 from dualkv.net.selftest_runs import run_selftest
 from dualkv.net.shadow import ShadowJudge
@@ -55,7 +55,7 @@ async def result_of(config: ProxyConfig, patience_seconds: float = 20.0) -> Self
     """Return what comes out of a self-test."""
     async with open_writer(config) as writer:
         result = await SelfTest(writer, patience_seconds).run()
-        assert writer.shadow_judge.canaries == {}
+        assert writer.comparing.judge.canaries == {}
         assert writer.metrics.divergences == {}
     return result
 
@@ -138,7 +138,7 @@ async def test_clients_are_compared_meanwhile(pair: Pair) -> None:
         running_proxy(pair.primary.address, pair.secondary.address, selftest="auto", **QUICK) as proxy,
         connect(proxy.port) as client,
     ):
-        canaries = proxy.server.writer.shadow_judge.canaries
+        canaries = proxy.server.writer.comparing.judge.canaries
         await wait_until(lambda: bool(canaries))
         with open_store(pair.primary) as store:
             store.set("user:1", "v")
@@ -156,7 +156,7 @@ async def test_a_client_that_reads_a_canary_raises_no_alarm(pair: Pair) -> None:
         running_proxy(*stores, selftest="auto", fill_gaps=True, **QUICK) as proxy,
         connect(proxy.port) as client,
     ):
-        canaries = proxy.server.writer.shadow_judge.canaries
+        canaries = proxy.server.writer.comparing.judge.canaries
         await wait_until(lambda: bool(canaries))
         keys = list(canaries)
         while proxy.metrics.selftest.gauge == -1:
@@ -240,7 +240,7 @@ def _never_read_again(patch: pytest.MonkeyPatch) -> None:
     async def reread(*_: object) -> None:
         await trio.lowlevel.checkpoint()
 
-    patch.setattr(Rereading, "reread", reread)
+    patch.setattr(Comparing, "reread", reread)
 
 
 def _never_confirm(patch: pytest.MonkeyPatch) -> None:

@@ -50,7 +50,7 @@ async def subscribe(proxy: Proxy, client: Client, *args: str) -> None:
 
 async def wait_certain(proxy: Proxy) -> None:
     """Wait until every message must have a twin, whatever is subscribed to."""
-    shadow = proxy.server.writer.shadow_subscriptions
+    shadow = proxy.server.writer.comparing.subscriptions
     assert shadow is not None
     await wait_until(lambda: shadow.certain == shadow.names > 0)
 
@@ -349,7 +349,7 @@ async def test_coming_and_going_raises_no_alarm(pair: Pair) -> None:
                 nursery.start_soon(come_and_go, number)
         await proxy.wait_drained()
         tally = await wait_judged(proxy)
-        shadow = proxy.server.writer.shadow_subscriptions
+        shadow = proxy.server.writer.comparing.subscriptions
         assert shadow is not None
         await wait_until(lambda: shadow.names == 0)
 
@@ -398,6 +398,6 @@ async def test_nobody_is_subscribed_on_the_secondary_unless_messages_are_compare
         await subscriber.receive(1)
         writer = proxy.server.writer
 
-    assert (writer.shadow_subscriptions, writer.shadow_pubsub_backend) == (None, None)
+    assert (writer.comparing.subscriptions, writer.shadow_pubsub_backend) == (None, None)
     assert writer.pubsub_backend is writer.primary
     assert proxy.metrics.pubsub.heard == 0

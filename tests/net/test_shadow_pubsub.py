@@ -85,11 +85,11 @@ async def running_shadow(
             )
         )
         assert writer.stream is not None
-        assert writer.shadow_subscriptions is not None
+        assert writer.comparing.subscriptions is not None
         writer.stream.dialect = dialect
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(writer.shadow_subscriptions.run)
-            yield Bench(secondary, writer, writer.shadow_subscriptions)
+            nursery.start_soon(writer.comparing.subscriptions.run)
+            yield Bench(secondary, writer, writer.comparing.subscriptions)
             nursery.cancel_scope.cancel("the test is over")
         tally = writer.metrics.pubsub
         accounted = 2 * tally.matched + tally.alone + tally.inconclusive.total() + tally.skipped

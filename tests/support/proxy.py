@@ -59,8 +59,8 @@ class Proxy:
     def _is_drained(self) -> bool:
         self.metrics.check_ledgers()
         total = self.metrics.total_ledger()
-        copier = self.server.writer.copier
-        is_copying = copier is not None and copier.is_at_work
+        mirroring = self.server.writer.mirroring
+        is_copying = mirroring is not None and mirroring.copier.is_at_work
         return total.queued == 0 and total.in_flight == 0 and not is_copying
 
 

@@ -125,7 +125,7 @@ async def test_a_script_of_a_client_of_redis_does_not_list_elastickv(
         there, here = contents(elastickv.server), contents(pair.primary)
         assert {key: there[key] for key in here} == here
         assert elastickv.harmful == 0
-        assert proxy.server.writer.translator.not_holdable["EVAL"] > 0
+        assert proxy.metrics.not_holdable["EVAL"] > 0
 
 
 async def test_a_setting_lets_it_through(pair: Pair, elastickv: Cluster) -> None:

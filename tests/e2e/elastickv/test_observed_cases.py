@@ -38,10 +38,10 @@ async def test_what_the_store_can_hold_becomes_equal(pair: Pair, elastickv: Clus
         writer = proxy.server.writer
         await wait_until(lambda: writer.stream is not None and writer.stream.dialect is not None)
         for case in CASES:
-            before = Counter(writer.translator.not_holdable)
+            before = Counter(writer.metrics.not_holdable)
             await _run(case, proxy, primary.port)
             await proxy.wait_repaired()
-            lost = writer.translator.not_holdable - before
+            lost = writer.metrics.not_holdable - before
             held += not lost
             differing = _differing(primary.port, elastickv)
             if differing and not lost:

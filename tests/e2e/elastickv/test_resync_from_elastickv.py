@@ -28,9 +28,9 @@ async def test_the_keys_that_the_other_store_has_are_made_equal(pair: Pair, elas
         connect(proxy.port) as client,
     ):
         await client.call("SET", "new", "3")
-        resync = proxy.server.writer.resync
-        assert resync is not None
-        resync.request("test")
+        mirroring = proxy.server.writer.mirroring
+        assert mirroring is not None
+        mirroring.resync.request("test")
         await proxy.wait_resynced()
         await proxy.wait_repaired()
 
@@ -55,9 +55,9 @@ async def test_it_ends_though_connections_are_lost_faster_than_all_keys_are_read
         pair.primary.address, ",".join(elastickv.addresses), ProxyMode.ELASTICKV_PRIMARY
     ) as proxy:
         fault = elastickv.faults.cut(probability=0.03)
-        resync = proxy.server.writer.resync
-        assert resync is not None
-        resync.request("test")
+        mirroring = proxy.server.writer.mirroring
+        assert mirroring is not None
+        mirroring.resync.request("test")
         await proxy.wait_resynced()
         elastickv.faults.clear()
         await proxy.wait_repaired()

@@ -66,7 +66,7 @@ def assert_clean(proxy: Proxy) -> None:
     marked = {reason for reason, count in proxy.metrics.dirty.marked.items() if count}
     ledger = proxy.metrics.total_ledger()
     assert (marked - {DirtyReason.NOT_REPLAYABLE}, ledger.failed, ledger.dropped.total()) == (set(), 0, 0)
-    assert not proxy.server.writer.translator.not_holdable
+    assert not proxy.metrics.not_holdable
 
 
 async def test_an_expiry_is_taken_from_keys_of_each_type(pair: Pair, elastickv: Cluster) -> None:
@@ -160,7 +160,7 @@ async def test_only_the_configured_database_is_mirrored(pair: Pair, elastickv: C
         with Wire(elastickv.server.port) as store:
             assert sorted(store.ask("KEYS", "*")) == [b"back", b"comes", b"copied", b"k"]
             assert store.ask("GET", "k") == b"here"
-        assert set(proxy.server.writer.translator.not_holdable) == {"SELECT"}
+        assert set(proxy.metrics.not_holdable) == {"SELECT"}
 
         await send(client, proxy, [("FLUSHALL",), ("SELECT", 0), ("SET", "last", 1)])
         with Wire(elastickv.server.port) as store:
@@ -201,7 +201,7 @@ async def test_hyperloglogs_are_counted_by_their_own_commands(pair: Pair, elasti
             assert store.ask("SCARD", "h") == 3
             assert store.ask("PTTL", "h") > 0
             assert store.ask("EXISTS", "m") == 0
-        assert dict(proxy.server.writer.translator.not_holdable) == {"PFMERGE": 1}
+        assert dict(proxy.metrics.not_holdable) == {"PFMERGE": 1}
 
 
 async def test_old_keys_are_copied_when_they_are_first_written(pair: Pair, elastickv: Cluster) -> None:
@@ -232,5 +232,5 @@ async def test_old_keys_are_copied_when_they_are_first_written(pair: Pair, elast
         await proxy.wait_repaired()
         assert unequal(pair, elastickv) == []
         assert proxy.metrics.total_ledger().failed == 0
-        assert not proxy.server.writer.translator.not_holdable
+        assert not proxy.metrics.not_holdable
         assert elastickv.harmful == 0
