@@ -142,7 +142,7 @@ class BlockingCommands:
             self._mark(plan, request, swaps)
             raise
         finally:
-            writer.when_seen(plan, request, partial(writer.notes.end_beside, beside))
+            writer.lanes.when_seen(keys_of(plan.spec, request.args), partial(writer.notes.end_beside, beside))
 
     async def _try_at_once(self, plan: Plan, request: Request) -> bytes:
         """Return what the command gets without waiting: at a position of the lane, as any other."""
@@ -209,7 +209,7 @@ class BlockingCommands:
             if stream.doubtful.swaps != swaps:  # was it before databases were exchanged, or after that?
                 stream.copy_now([(one, key) for one in writer.lane.dbs for key in keys], is_unordered=True)
 
-        writer.when_seen(plan, request, mark_everywhere)
+        writer.lanes.when_seen(keys_of(plan.spec, request.args), mark_everywhere)
 
     async def _put_back(self, commands: list[tuple[bytes | str | int, ...]]) -> None:
         """Put back what was taken for a client that has gone."""

@@ -132,7 +132,7 @@ class Comparing:
         """Read again what differed, and compare again at the new position."""
         item = suspicion.item
         keys = item.keys()
-        await self._writer.wait_free(keys)
+        await self._writer.lanes.wait_free(keys)
         if self._writer.lane.state is not LaneState.UP:
             self.judge.inconclusive(item, "primary_unreachable")
             return

@@ -315,7 +315,7 @@ class Copier:
 
     async def _read(self, db: int, jobs: Sequence[_Job]) -> None:
         """Read what the copies want next, in one piece, or in one per lane where their keys are in flight."""
-        await self._writer.wait_free([job.key[1] for job in jobs])
+        await self._writer.lanes.wait_free([job.key[1] for job in jobs])
         size = sum(job.size_bytes for job in jobs)
         self._bytes += size
         try:

@@ -281,6 +281,42 @@ class Lanes:
                 parts[lane].append(item)
         return [*parts.values(), *alone]
 
+    # --- what is executed beside the lanes
+
+    async def raise_fence(self, keys: tuple[bytes, ...] | None) -> Claim:
+        """Fence *keys* (None: all); return when nobody else does. `KeyFence.lower` takes it back."""
+        granted = trio.Event()
+        claim = self._fence.claim(keys, lambda _: granted.set())
+        try:
+            await granted.wait()
+        except BaseException:
+            self._fence.lower(claim)
+            raise
+        return claim
+
+    async def wait_free(self, keys: Keys) -> None:
+        """Return when none of *keys* is fenced; several lanes see to that themselves."""
+        while self.is_single and self._fence.blocks(keys):
+            free = trio.Event()
+            self._fence.when_free(keys, free.set)
+            await free.wait()
+
+    def when_seen(self, keys: Keys, work: Callable[[], None]) -> None:
+        """Do *work* once all has been seen that was executed on *keys* before a command beside the lanes.
+
+        That is what the lanes have been told so far, and transactions on connections of their own.
+        """
+
+        def try_again() -> None:
+            if self._fence.blocks(keys):
+                self._fence.when_free(keys, try_again)
+            else:
+                work()
+
+        self.when_answered(try_again)
+
+    # --- for dualkv itself
+
     async def ask_each(self, wire: bytes, context: Context) -> list[bytes]:
         """Send a request on each lane that is up; return the replies.
 

@@ -325,7 +325,7 @@ class Resync:
 
     async def _remove_missing(self, db: int, keys: Sequence[bytes]) -> None:
         """Remove those keys from the secondary that the primary has not, each at its position."""
-        await self._writer.wait_free(keys)
+        await self._writer.lanes.wait_free(keys)
         parts = self._writer.lanes.split(keys, lambda key: key)
         await wait_all([self._ask_for(db, part) for part in parts])
 

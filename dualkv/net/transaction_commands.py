@@ -159,7 +159,7 @@ class TransactionCommands:
         writer = self._client.writer
         keys = transaction.keys()
         try:
-            fenced = await writer.raise_fence(keys)
+            fenced = await writer.lanes.raise_fence(keys)
         except BaseException:
             writer.leases.close(lease, lost=False)
             raise

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -19,13 +19,12 @@ import attrs
 import trio
 
 from dualkv.commands.classify import CommandCategory, classify_command
-from dualkv.commands.keys import keys_of
 from dualkv.config import ProxyConfig
 from dualkv.core.auth import users_from
 from dualkv.core.context import Context
 from dualkv.core.dialect import LEARNING, learn
 from dualkv.core.dirty import DirtyKeys
-from dualkv.core.fence import Claim, KeyFence
+from dualkv.core.fence import KeyFence
 from dualkv.core.identity import INTRODUCTION, Identity, identify
 from dualkv.core.in_flight import ordered_keys
 from dualkv.core.mirror import leaves_unknown
@@ -293,7 +292,7 @@ class DualWriter:
         if plan.spec.takes(len(encoded)) and (refusal := self.refusal(plan, encoded, context.db)) is not None:
             return refusal
         keys = ordered_keys(plan, encoded)
-        await self.wait_free(keys)
+        await self.lanes.wait_free(keys)
         request = Request(encoded, command(*encoded))
         asked = NOT_ASKED
         if self.mirroring is not None:
@@ -350,26 +349,6 @@ class DualWriter:
         """Wait while the lane is connecting; return its state."""
         return await self.lane.wait_settled()
 
-    # --- the key fence
-
-    async def raise_fence(self, keys: tuple[bytes, ...] | None) -> Claim:
-        """Fence *keys* (None: all); return when nobody else does. `KeyFence.lower` takes it back."""
-        granted = trio.Event()
-        claim = self.fence.claim(keys, lambda _: granted.set())
-        try:
-            await granted.wait()
-        except BaseException:
-            self.fence.lower(claim)
-            raise
-        return claim
-
-    async def wait_free(self, keys: Sequence[bytes] | None) -> None:
-        """Return when none of *keys* (None: of all) is fenced; several lanes see to that themselves."""
-        while self.lanes.is_single and self.fence.blocks(keys):
-            free = trio.Event()
-            self.fence.when_free(keys, free.set)
-            await free.wait()
-
     # --- the stores' connections
 
     def _primary_lost(self) -> None:
@@ -406,21 +385,6 @@ class DualWriter:
         known = self.primary_identity
         if known is not None and identify(replies[len(LEARNING) :]).run_id != known.run_id:
             self.lane.retire()
-
-    def when_seen(self, plan: Plan, request: Request, work: Callable[[], None]) -> None:
-        """Do *work* once all has been seen that was executed before a command beside the lane.
-
-        That is what the lanes have been told so far, and transactions on connections of their own.
-        """
-        keys = keys_of(plan.spec, request.args)
-
-        def try_again() -> None:
-            if self.fence.blocks(keys):
-                self.fence.when_free(keys, try_again)
-            else:
-                work()
-
-        self.lanes.when_answered(try_again)
 
     def open_journal(self) -> None:
         """Take the journal's directory, if there is to be one; what an earlier process left is dirty.
