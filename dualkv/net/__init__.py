@@ -20,7 +20,8 @@
 - `shadow`: confirms differences by reading again
 - `pubsub`: the connection to the primary that all subscribers share
 - `shadow_pubsub`, `following`: the same subscriptions on the secondary, to compare the messages
-- `session`: one client: its socket, its place in the order
+- `session`: one client: what it sends is executed, or held back
+- `client_socket`, `client_order`: bytes to and from it; what it has outstanding on the lanes
 - `special`: its commands that are not simply sent, by family: `session_commands`, `transaction_commands`,
   `subscription_commands`, `blocking_commands`, `client_commands`, `replicas`
 - `client`, `lease`: what these have in common; a connection for one client alone

@@ -1,22 +1,19 @@
-"""One client: its socket, its place in the order, its back-pressure.
+"""One client: what it sends is executed, at once or when it can be.
 
 The readiness hub calls `on_readable` and `on_writable`; ordinary commands go from there to the lane, and
-replies come back through `replied`, without a task switch. The session's task (`run`) owns the life of the
-connection: it waits for what cannot be done at once, and closes politely.
+replies come back through `ClientOrder.replied`, without a task switch. The session's task (`run`) owns the
+life of the connection: it waits for what cannot be done at once, and closes politely.
 
-Order: replies of the lane come in the order of sending. A local answer that follows commands in flight is
-hung onto the last of them as its trailer. What must not overlap with commands in flight (a change of the
-RESP version, a lane that is not up) holds the client's further requests back until nothing is outstanding.
-
-Back-pressure: beyond a number of outstanding commands, or while the lane is congested or the client does
-not read its replies, the client is not read. A client that leaves too many bytes of replies unread is
-disconnected.
+What cannot be executed yet is held back with all that follows: what must not overlap with commands in flight
+(a change of the RESP version, another lane: `dualkv.net.client_order`), what the lane is not up for, and what
+is beyond a number of outstanding commands. While anything is held back, or the client does not read its
+replies (`dualkv.net.client_socket`), the client is not read.
 """
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Final, cast
 
 import trio
@@ -26,15 +23,14 @@ from dualkv.core.routing import ON_LANES, ORDINARY, Plan, Route, plan_of
 from dualkv.core.session import Replies, SessionState
 from dualkv.core.subscriptions import Kind, push
 from dualkv.core.transaction import whole_transaction
-from dualkv.core.translator import NOT_ASKED
 from dualkv.errors import RequestProtocolError
 from dualkv.net.blocking_commands import BlockingCommands
 from dualkv.net.client import Client
-from dualkv.net.lane import Lane, LaneState
-from dualkv.net.raised import RaisedBatch
+from dualkv.net.client_order import ClientOrder
+from dualkv.net.client_socket import ClientSocket
+from dualkv.net.lane import LaneState
 from dualkv.net.special import SpecialCommands
-from dualkv.net.transport import RECEIVE_BYTES, address_of, receive_some, send_some
-from dualkv.net.waiting import AskingBatch, ClientBatch, TransactionBlock
+from dualkv.net.transport import address_of
 from dualkv.net.writer import DualWriter
 from dualkv.resp import encode
 from dualkv.resp.requests import Request, RequestParser
@@ -42,8 +38,6 @@ from dualkv.resp.requests import Request, RequestParser
 __all__ = ["ClientSession"]
 
 _POLITE_CLOSE_SECONDS: Final = 1.0
-_SLOW_READER_BYTES: Final = 64 * 1024
-"""Unread replies from which on a client is not read."""
 
 
 class ClientSession:
@@ -69,37 +63,25 @@ class ClientSession:
             local_address=address_of(sock.getsockname),
             connected_at=writer.clock(),
         )
+        self._sock = sock
+        self._socket = ClientSocket(sock, writer.hub, writer.config.client_output_bytes, self.abort)
+        self.order = ClientOrder(writer, self.state, self._socket, self._on_replied)
         self.client = Client(writer, self.state)
         self.blocking = BlockingCommands(self.client)
         self._special = SpecialCommands(self)
-        self._sock = sock
         self._writer = writer
         self._lane = writer.lane
         self._lanes = writer.lanes
-        self._at: Lane | None = self._lane
-        """Where everything outstanding was sent, since replies have one order; None: it is held."""
         self._fence = writer.fence
-        self._hub = writer.hub
         self._parser = RequestParser()
-        self._context = self.state.context
         self._is_plain = self.state.is_plain
         """Whether ordinary commands need no second look; `_refresh` keeps this."""
-        self._raises = False
-        """Whether replies of the primary are raised to RESP3; `_refresh` keeps this, too."""
-        self._is_mute = False
         self._is_paused = False
         self._operation: Callable[[], Awaitable[bytes]] | None = None
         self._held_back: list[Request] = []
-        self._outstanding = 0
         self._max_outstanding = writer.config.client_outstanding
-        self._last: ClientBatch | TransactionBlock | None = None
         self._incomplete_bytes = 0
         """What has been read since the last whole request."""
-        self._corked: list[bytes] | None = None
-        """Local answers that leave together, while requests of one read are executed."""
-        self._unsent: list[bytes | memoryview] = []
-        self._unsent_bytes = 0
-        self._interest = (True, False)
         self._has_ended = False  # the client has closed its side, has quit, or its bytes are not RESP
         self._is_aborted = False
         self._has_said_last_words = False
@@ -110,13 +92,13 @@ class ClientSession:
         self._wakeup = trio.Event()
 
     def __repr__(self) -> str:
-        return f"<ClientSession {self.state.client_id} outstanding={self._outstanding}>"
+        return f"<ClientSession {self.state.client_id} {self.order!r}>"
 
     # --- life
 
     async def run(self) -> None:
         """Serve the client until it leaves, quits, misbehaves or is drained; close the socket."""
-        self._hub.register(self._sock, self)
+        self._socket.register(self)
         self._writer.clients[self.state.client_id] = self
         try:
             while not self._is_finished():
@@ -132,13 +114,13 @@ class ClientSession:
                     await self._carry_out(self._operation)
         finally:
             del self._writer.clients[self.state.client_id]
-            self._hub.unregister(self._sock)
+            self._socket.unregister()
             is_aborted, self._is_aborted = self._is_aborted, True
             self._special.close()
             try:
                 if not is_aborted:
                     with trio.move_on_after(_POLITE_CLOSE_SECONDS, shield=True):
-                        await self._close_politely()
+                        await self._socket.say_goodbye()
             finally:
                 self._sock.close()
 
@@ -147,7 +129,7 @@ class ClientSession:
         reply = await self.client.run(operation)
         self._operation = None
         if reply and not self._is_aborted:
-            self.answer(reply)
+            self.order.answer(reply)
         self._settle_replies()
         self._refresh()
         self._resume()
@@ -157,39 +139,29 @@ class ClientSession:
         self.blocking.drain()
         if self.state.subscriptions:
             self.abort("drained")
-        try:
-            self._sock.shutdown(socket.SHUT_RD)  # the kernel still hands out what it has
-        except OSError:
-            self.abort("gone")
+        self._socket.end_input()
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing is going on, and it does not wait for messages or elements."""
-        is_busy = self._outstanding or self._held_back or self._unsent or self._operation
-        return not (is_busy or self.state.subscriptions)
+        return not (self._is_busy or self.state.subscriptions)
+
+    @property
+    def _is_busy(self) -> bool:
+        """Whether something is left to be executed or sent."""
+        return bool(
+            self.order.outstanding or self._held_back or self._socket.unsent or self._operation is not None
+        )
 
     def _is_finished(self) -> bool:
         """Whether nothing is left to be read, executed or sent."""
-        if self._is_aborted:
-            return True
-        is_done = not (self._outstanding or self._held_back or self._unsent or self._operation)
-        return self._has_ended and is_done
-
-    async def _close_politely(self) -> None:
-        """Say goodbye and read what still comes: closing with unread input would reset the connection."""
-        try:
-            self._sock.shutdown(socket.SHUT_WR)
-            while True:
-                await trio.lowlevel.wait_readable(self._sock)
-                if receive_some(self._sock) == b"":
-                    return
-        except OSError:
-            return
+        return self._is_aborted or (self._has_ended and not self._is_busy)
 
     def abort(self, reason: str) -> None:
         """Close without another word."""
         if not self._is_aborted:
             self._is_aborted = True
+            self._socket.give_up()
             self._writer.metrics.client_disconnects[reason] += 1
             self.blocking.leave()
             self._wakeup.set()
@@ -200,12 +172,9 @@ class ClientSession:
         """Take what the client has sent."""
         if self._is_aborted:
             return None
-        try:
-            data = self._sock.recv(RECEIVE_BYTES)
-        except BlockingIOError:
+        data = self._socket.receive()
+        if data is None:
             return None
-        except OSError:
-            return self.abort("gone")
         self.was_active = True
         if data:
             requests = self._parser.feed(data)
@@ -219,7 +188,7 @@ class ClientSession:
                 self._held_back += requests
             elif requests:
                 self._execute(requests)
-                if self._held_back and not self._outstanding:
+                if self._held_back and not self.order.outstanding:
                     self._resume()  # all were answered here: no reply will call
             if self._operation is not None:
                 self._update_interest()
@@ -247,7 +216,7 @@ class ClientSession:
             try:
                 self._parser.feed(b"")
             except RequestProtocolError as error:
-                self.answer(encode.error(str(error)))
+                self.order.answer(encode.error(str(error)))
         self._wakeup.set()
 
     # --- while the mode changes
@@ -261,7 +230,7 @@ class ClientSession:
     @property
     def is_quiet(self) -> bool:
         """Whether nothing of the client is under way."""
-        return not self._outstanding and self._operation is None
+        return not self.order.outstanding and self._operation is None
 
     def move_to(self, writer: DualWriter) -> None:
         """Send commands to another writer from now on. The session is paused, and quiet."""
@@ -275,8 +244,8 @@ class ClientSession:
             state.db = first_db
         state.first_db = first_db
         self._writer, self._fence = writer, writer.fence
-        self._lane = self._at = writer.lane
-        self._lanes = writer.lanes
+        self._lane, self._lanes = writer.lane, writer.lanes
+        self.order.move_to(writer)
         self.primary_connected()
 
     def resume(self) -> None:
@@ -300,12 +269,12 @@ class ClientSession:
             How many were executed.
         """
         is_open = self._lane.is_open and self._lanes.is_single and not self._writer.is_choosy
-        if self._is_plain and is_open and not self._unsent and not self._fence.is_up:
-            limit = self._max_outstanding - self._outstanding  # until `replied`
+        if self._is_plain and is_open and not self._socket.unsent and not self._fence.is_up:
+            limit = self._max_outstanding - self.order.outstanding  # until `replied`
             if len(requests) <= limit:
                 ordinary = [ORDINARY.get(request.args[0]) for request in requests]
                 if None not in ordinary:
-                    self.send(requests, cast("list[Plan]", ordinary))
+                    self.order.send(requests, cast("list[Plan]", ordinary))
                     return len(requests)
                 if not self._special.is_watching and (transaction := whole_transaction(requests, ordinary)):
                     wire = b"".join([request.raw for request in requests])
@@ -313,13 +282,11 @@ class ClientSession:
                     return len(requests)
         else:
             limit = self._limit_now()
-        self._corked = []
+        self.order.cork()
         try:
             return self._execute_each(requests, limit)
         finally:
-            corked, self._corked = self._corked, None
-            if corked:
-                self._send(b"".join(corked))
+            self.order.uncork()
 
     def _execute_each(self, requests: list[Request], limit: int) -> int:
         """Do what `_execute` does, one request after the other."""
@@ -340,7 +307,7 @@ class ClientSession:
                 plans.append(plan)
             else:
                 if run:
-                    self.send(run, plans)
+                    self.order.send(run, plans)
                     run, plans = [], []
                 if not self._execute_special(request, plan):
                     break
@@ -350,7 +317,7 @@ class ClientSession:
                     limit = 0
             done += 1
         if run:
-            self.send(run, plans)
+            self.order.send(run, plans)
         if done < len(requests):
             self._held_back += requests[done:]
             self._update_interest()
@@ -395,22 +362,14 @@ class ClientSession:
             commands = transaction.queued
         else:
             return True  # it is answered here, or waits until nothing is outstanding
-        is_behind = is_behind or self._outstanding > 0
-        lane = self._lanes.where(self._lanes.ordered_keys(commands), self._at if is_behind else None)
-        if is_behind and (lane is None or lane is not self._at):
-            return False
-        if lane is not None and lane.is_congested:
-            lane.when_uncongested(self._resume)
-            return False
-        self._at = lane
-        return True
+        return self.order.finds_lane(commands, self._resume, is_behind=is_behind)
 
     def _execute_special(self, request: Request, plan: Plan) -> bool:
         """Execute a command that needs a second look; False if it has to wait."""
         if self.state.replies is Replies.SKIP:
-            if self._outstanding:
+            if self.order.outstanding:
                 return False
-            self._is_mute = True
+            self.order.is_mute = True
             self.state.replies = Replies.ON
         if not self._special.execute(request, plan):
             return False
@@ -421,22 +380,21 @@ class ClientSession:
     @property
     def _skips_one(self) -> bool:
         """Whether a command is being executed that is not to be answered, though the next one is."""
-        return self._is_mute and self.state.replies is not Replies.OFF
+        return self.order.is_mute and self.state.replies is not Replies.OFF
 
     def _settle_replies(self) -> None:
         """Be as mute as ``CLIENT REPLY`` wants, once what was not to be answered is over."""
         if self.state.replies is Replies.OFF:
-            self._is_mute = True
-        elif not self._outstanding and self._operation is None:
-            self._is_mute = False
+            self.order.is_mute = True
+        elif not self.order.outstanding and self._operation is None:
+            self.order.is_mute = False
 
     def _refresh(self) -> None:
         """Take note of what a command has changed."""
-        self._context = self.state.context
-        self._raises = self.state.is_raised
+        self.order.refresh()
         self._is_plain = (
             self.state.is_plain
-            and not (self._is_mute or self._is_paused or self.is_elsewhere)
+            and not (self.order.is_mute or self._is_paused or self.is_elsewhere)
             and self._operation is None
         )
 
@@ -457,9 +415,9 @@ class ClientSession:
         if lane.is_congested:
             lane.when_uncongested(self._resume)
             return 0
-        if self._unsent_bytes > _SLOW_READER_BYTES:
+        if self._socket.is_slow:
             return 0  # until `on_writable`
-        return self._max_outstanding - self._outstanding
+        return self._max_outstanding - self.order.outstanding
 
     def _resume(self) -> None:
         """Go on with what was held back, as far as it goes now."""
@@ -473,74 +431,13 @@ class ClientSession:
 
     # --- for those who execute
 
-    def send(self, requests: list[Request], plans: list[Plan]) -> None:
-        """Send ordinary commands to the primary."""
-        if self._lane.state is not LaneState.UP:
-            return self.answer(encode.PRIMARY_UNREACHABLE * len(requests))
-        if self._corked:
-            self._uncork()
-        writer, context = self._writer, self._context
-        if writer.mirrors:
-            if plans[0].is_set and plans.count(plans[0]) == len(plans):  # a bulk load, mostly
-                writer.notes.note_keys(context.db, [request.args[1] for request in requests])
-            else:
-                writer.notes.note(context.db, plans, requests)
-                if True in [plan.may_ask for plan in plans]:
-                    return self._send_asking(requests, plans)
-        if self._raises:
-            return self._send_asking(requests, plans)
-        batch = ClientBatch(writer, context, self, requests, plans)
-        wire = requests[0].raw if len(requests) == 1 else b"".join([request.raw for request in requests])
-        self._outstanding += len(requests)
-        self._last = batch
-        if self._lanes.is_single:
-            self._lane.submit(wire, batch, context)
-        else:
-            self._submit(wire, batch, plans, requests)
-
-    def _send_asking(self, requests: list[Request], plans: list[Plan]) -> None:
-        """Send commands with what has to be asked directly behind some of them."""
-        writer, context = self._writer, self._context
-        asked = [NOT_ASKED] * len(requests)
-        if (mirroring := writer.mirroring) is not None:
-            both = zip(plans, requests, strict=True)
-            asked = [mirroring.ask(plan, request, context) for plan, request in both]
-        kind = RaisedBatch if self._raises else AskingBatch
-        batch = kind(writer, context, self, requests, plans, asked)
-        pieces: list[bytes] = []
-        for request, one in zip(requests, asked, strict=True):
-            pieces.append(request.raw)
-            pieces += one.wires
-        self._outstanding += len(requests)
-        self._last = batch
-        self._submit(b"".join(pieces), batch, plans, requests)
-
-    def _submit(self, wire: bytes, batch: ClientBatch, plans: list[Plan], requests: list[Request]) -> None:
-        keys = self._lanes.ordered_keys(zip(plans, requests, strict=True))
-        self._lanes.submit(wire, batch, self._context, keys, self._at)
-
-    def submit(
-        self, wire: bytes, waiting: ClientBatch | TransactionBlock, commands: Sequence[tuple[Plan, Request]]
-    ) -> None:
-        """Send *commands* on the lane; the client gets one reply to them. The lane must be up."""
-        if self._corked:
-            self._uncork()
-        self._outstanding += 1
-        self._last = waiting
-        self._lanes.submit(wire, waiting, self._context, self._lanes.ordered_keys(commands), self._at)
-
-    @property
-    def has_outstanding(self) -> bool:
-        """Whether a reply to the client is missing."""
-        return self._outstanding > 0
-
     def begin(self, operation: Callable[[], Awaitable[bytes]]) -> bytes | None:
         """Let the session's task carry out an operation; what comes meanwhile is held back.
 
         Returns:
             Empty: what it returns will be answered. None: it has to wait until nothing is outstanding.
         """
-        if self._outstanding:
+        if self.order.outstanding:
             return None
         self._operation = operation
         self._wakeup.set()
@@ -548,7 +445,7 @@ class ClientSession:
 
     def unmute(self) -> None:
         """Answer again, whatever was said before."""
-        self._is_mute = False
+        self.order.is_mute = False
 
     def put_back(self, request: Request) -> None:
         """Execute a request after all, before everything that is held back."""
@@ -556,40 +453,18 @@ class ClientSession:
 
     # --- to the client
 
-    def answer(self, data: bytes) -> None:
-        """Send a local answer, behind the replies to everything before it."""
-        if self._is_mute:
-            return
-        if self._last is not None:
-            self._last.trailer += data
-        elif self._corked is not None:
-            self._corked.append(data)
-        else:
-            self._send(data)
-
-    def _uncork(self) -> None:
-        """Send the answers so far: a reply of the primary will follow."""
-        if self._corked:
-            data = b"".join(self._corked)
-            self._corked.clear()
-            self._send(data)
-
-    def replied(self, count: int, data: bytes) -> None:
-        """Pass on replies of the primary (called from the lane, in order)."""
-        self._outstanding -= count
-        if not self._outstanding:
-            self._last = None
+    def _on_replied(self) -> None:
+        """A reply of the primary has been passed on: perhaps more can be executed."""
         if self._is_aborted:
             return
-        if not self._is_mute:
-            self._send(data)
-        elif not self._outstanding:
+        order = self.order
+        if order.is_mute and not order.outstanding:
             self._settle_replies()
             self._refresh()
         if self._held_back:
-            if self._outstanding <= self._max_outstanding // 2:
+            if order.outstanding <= self._max_outstanding // 2:
                 self._resume()
-        elif self._has_ended and not self._outstanding:
+        elif self._has_ended and not order.outstanding:
             self._wakeup.set()
 
     def subscribed(self, kind: Kind, name: bytes) -> bytes:
@@ -600,55 +475,22 @@ class ClientSession:
         """Pass on messages of channels, as RESP2 writes them."""
         if not self._is_aborted:
             protocol = self.state.protocol
-            self._send(b"".join([push(message, protocol) for message in messages]))
-
-    def _send(self, data: bytes) -> None:
-        if self._unsent:
-            if self._unsent_bytes > self._writer.config.client_output_bytes:
-                return self.abort("output limit")
-            self._unsent.append(data)
-            self._unsent_bytes += len(data)
-            return None
-        try:
-            sent = self._sock.send(data)
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            return self.abort("gone")
-        if sent < len(data):
-            self._unsent.append(memoryview(data)[sent:])
-            self._unsent_bytes = len(data) - sent
-            self._update_interest()
+            self._socket.send(b"".join([push(message, protocol) for message in messages]))
 
     def on_writable(self) -> None:
         """Send more of what did not fit."""
+        if not self._is_aborted:
+            self._socket.send_more()
         if self._is_aborted:
-            return None
-        try:
-            while self._unsent:
-                data = self._unsent[0]
-                sent = send_some(self._sock, data)
-                self._unsent_bytes -= sent
-                if sent < len(data):
-                    self._unsent[0] = memoryview(data)[sent:]
-                    break
-                del self._unsent[0]
-        except OSError:
-            return self.abort("gone")
-        if self._held_back and self._unsent_bytes <= _SLOW_READER_BYTES:
+            return
+        if self._held_back and not self._socket.is_slow:
             self._resume()
         self._update_interest()
-        if self._has_ended and not self._unsent:
+        if self._has_ended and not self._socket.unsent:
             self._wakeup.set()
 
     def _update_interest(self) -> None:
-        """Tell the hub what to wait for: nothing more to read while something is held back."""
-        if self._is_aborted:
-            return
+        """Read nothing more while something is held back."""
         # While an operation waits, somebody must notice that the client leaves.
         held_back = len(self._held_back) > self._max_outstanding if self._operation else self._held_back
-        reads = not (self._has_ended or held_back or self._unsent_bytes > _SLOW_READER_BYTES)
-        interest = (reads, bool(self._unsent))
-        if interest != self._interest:
-            self._interest = interest
-            self._hub.set_interest(self._sock, read=interest[0], write=interest[1])
+        self._socket.want_more(not (self._has_ended or held_back))

@@ -53,7 +53,7 @@ class SessionCommands:
 
     def execute(self, request: Request, plan: Plan) -> bytes | None:
         """Execute one; nothing may overlap with it. Returns as `SpecialCommands` says."""
-        if self._session.has_outstanding:
+        if self._session.order.outstanding:
             return None
         args = request.args
         match plan.spec.name:

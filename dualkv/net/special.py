@@ -85,7 +85,7 @@ class SpecialCommands:
         if reply is None:
             return False
         if reply:
-            self._session.answer(reply)
+            self._session.order.answer(reply)
         if self._state.has_quit:
             self._session.end_input()
         return True
@@ -189,7 +189,7 @@ class SpecialCommands:
     # --- those without a family
 
     def _send(self, request: Request, plan: Plan) -> bytes:
-        self._session.send([request], [plan])
+        self._session.order.send([request], [plan])
         return b""
 
     def _send_delicate(self, request: Request, plan: Plan) -> bytes | None:
@@ -205,7 +205,7 @@ class SpecialCommands:
 
     def _reset(self) -> bytes | None:
         """``RESET``: as a new client."""
-        if self._session.has_outstanding:
+        if self._session.order.outstanding:
             return None
         self.close()
         reset(self._state, self._client.writer.users)

@@ -65,15 +65,15 @@ class SubscriptionCommands:
         """``PUBLISH``, ``PUBSUB NUMSUB``: send it; the reply is `corrected`."""
         writer = self._client.writer
         if not writer.subscriptions:
-            self._session.send([request], [plan])
+            self._session.order.send([request], [plan])
             return b""
         if writer.lane.state is not LaneState.UP:
             return encode.PRIMARY_UNREACHABLE
         if writer.mirrors:
             writer.notes.note(self._state.db, [plan], [request])
         correct = partial(corrected, writer.subscriptions, plan, request)
-        call = CorrectedCall(writer, self._state.context, self._session, request, plan, correct)
-        self._session.submit(request.raw, call, [(plan, request)])
+        call = CorrectedCall(writer, self._state.context, self._session.order, request, plan, correct)
+        self._session.order.submit(request.raw, call, [(plan, request)])
         return b""
 
 

@@ -70,7 +70,7 @@ class TransactionCommands:
         transaction = state.transaction
         assert transaction is not None
         if self.is_watching or transaction.changes_session:
-            if self._session.has_outstanding:
+            if self._session.order.outstanding:
                 return None
             state.transaction = None
             return self._session.begin(partial(self._execute_alone, plan, transaction))
@@ -125,11 +125,13 @@ class TransactionCommands:
         writer, context = self._client.writer, self._state.context
         asked = self._ask(transaction)
         finish = self._finishing(transaction) if self._state.is_raised else None
-        block = TransactionBlock(writer, context, self._session, _EXEC_PLAN, transaction, 0, finish, asked)
+        block = TransactionBlock(
+            writer, context, self._session.order, _EXEC_PLAN, transaction, 0, finish, asked
+        )
         block.head = encode.OK + encode.QUEUED * len(transaction.queued)
         block.wire = wire
         wire = b"".join([wire, *asked.wires]) if asked.wires else wire
-        self._session.submit(wire, block, transaction.queued)
+        self._session.order.submit(wire, block, transaction.queued)
 
     def _send(self, plan: Plan, transaction: Transaction) -> bytes:
         writer, context = self._client.writer, self._state.context
@@ -141,9 +143,9 @@ class TransactionCommands:
         if writer.subscriptions or self._state.is_raised:
             finish = self._finishing(transaction)
         asked = self._ask(transaction)
-        block = TransactionBlock(writer, context, self._session, plan, transaction, 0, finish, asked)
+        block = TransactionBlock(writer, context, self._session.order, plan, transaction, 0, finish, asked)
         wire = b"".join([transaction.wire(), *asked.wires])
-        self._session.submit(wire, block, transaction.queued)
+        self._session.order.submit(wire, block, transaction.queued)
         return b""
 
     # --- when nothing of the client is outstanding

@@ -79,7 +79,7 @@ async def test_client_that_reads_late_gets_everything(pems: Pems) -> None:
         trio.open_nursery() as nursery,
     ):
         nursery.start_soon(client.send, encode.command("GET", 12 * MEBIBYTE) + b"PING\r\n")
-        await wait_until(lambda: any(session._unsent for session in proxy.server._sessions))
+        await wait_until(lambda: any(session._socket.unsent for session in proxy.server._sessions))
         assert await client.receive(2) == [encode.bulk(12 * MEBIBYTE), encode.PONG]
 
 

@@ -125,7 +125,7 @@ async def test_client_that_does_not_read_is_not_read() -> None:
     async with running_fake(echo) as fake, sessions_with(fake) as bench, bench.client() as client:
         large = "x" * 12 * 1024 * 1024
         await client.send(get(large))
-        await wait_until(lambda: bench.sessions[0]._unsent_bytes > 0)
+        await wait_until(lambda: bool(bench.sessions[0]._socket.unsent))
         await client.send(get("a") + b"PING b\r\n")
         await wait_received(fake, 1)
 
