@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import attrs
@@ -123,6 +123,10 @@ class DirtyKeys:
         entries = self._entries
         return any((db, key) in entries for key in keys)
 
+    def has_all(self, db: int, keys: Iterable[bytes]) -> bool:
+        """Whether all of some keys of one database are dirty."""
+        return self._names.get(db, _NONE).issuperset(keys)
+
     def by_reason(self) -> Counter[DirtyReason]:
         """Return how many are dirty now, by reason."""
         return +self._reasons
@@ -182,20 +186,6 @@ class DirtyKeys:
             entry.not_before = now + min(_MAX_WAIT_SECONDS, 0.05 * 2 ** min(attempts, 12))
         entry.not_before = max(entry.not_before, not_before)
         (self._urgent if entry.is_urgent else self._waiting)[key] = None
-
-    def mark_all(self, db: int, names: Sequence[bytes], reason: DirtyReason, now: float) -> bool:
-        """Take note that keys of one database may differ: cheap for those that are dirty already.
-
-        Returns:
-            Whether one of them was not dirty before.
-        """
-        known = self._names.get(db, _NONE)
-        if known.issuperset(names):
-            return False
-        for name in names:
-            if (db, name) not in self._entries:
-                self.mark((db, name), reason, now)
-        return True
 
     def require_resync(self, why: str) -> None:
         """Take note that not even the keys are known that may differ. The first reason stays."""

@@ -214,10 +214,9 @@ class SecondaryStream:
 
     def remember(self, db: int, keys: list[bytes]) -> None:
         """Take note of plain writes, one for each of *keys*, while writes do not flow."""
-        reason = self.why_remembered()
         self._queues[Queue.WRITE].ledger.defer(len(keys))
-        if self.dirty.mark_all(db, keys, reason, self.clock()):
-            self.announce_dirty()
+        if not self.dirty.has_all(db, keys):
+            self.mark_keys([(db, key) for key in keys], self.why_remembered())
 
     def why_remembered(self) -> DirtyReason:
         """Return why keys of writes are remembered while these do not flow."""
