@@ -178,7 +178,7 @@ EXAMPLES: Final = (
     ("XDELEX s IDS 1 5-1", flat(1), (), "library: XDEL s 5-1"),
     ("XDELEX s ACKED IDS 1 5-1", flat(1), (), "copy s"),
     ("XACKDEL s g IDS 1 5-1", flat(1), (), "copy s"),
-    ("XSETID s 9-1", OK, (), "lost XSETID"),
+    ("XSETID s 9-1", OK, (), "copy s"),
     ("XCFGSET s IDMP-DURATION 9", OK, (), "lost XCFGSET"),
     ("XGROUP CREATE s g 0", OK, (), "lost XGROUP CREATE"),
     ("XGROUP CREATECONSUMER s g c", number(1), (), "lost XGROUP CREATECONSUMER"),

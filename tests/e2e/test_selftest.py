@@ -17,7 +17,7 @@ from dualkv.core.dirty import DirtyReason
 from dualkv.core.divergence_ring import DivergenceFilter
 from dualkv.core.ledger import Queue
 from dualkv.core.mirror import StreamItem
-from dualkv.core.selftest import KEY_PREFIX, Finding, SelfTestResult, Step, steps_of
+from dualkv.core.selftest import KEY_PREFIX, Finding, SelfTestResult, SelfTestState, Step, steps_of
 from dualkv.errors import ConfigError
 from dualkv.net import selftest_runs
 from dualkv.net.comparing import Comparing
@@ -498,17 +498,17 @@ async def test_one_failure_after_it_has_passed_is_no_alarm(
     hurry(monkeypatch, repeat_seconds=0.02)
     left = script(monkeypatch, whys)
     seen: list[int] = []
-    async with running_proxy(pair.primary.address, pair.secondary.address, selftest="auto") as proxy:
+    tell = selftest_runs._tell
 
-        def is_over() -> bool:
-            gauge = proxy.metrics.selftest.gauge
-            if gauge != -1 and [gauge] != seen[-1:]:
-                seen.append(gauge)
-            return not left and len(seen) >= len(gauges)
+    def tell_and_look(state: SelfTestState, result: SelfTestResult) -> None:
+        tell(state, result)
+        if [state.gauge] != seen[-1:]:
+            seen.append(state.gauge)
 
-        await wait_until(is_over)
+    monkeypatch.setattr(selftest_runs, "_tell", tell_and_look)
+    async with running_proxy(pair.primary.address, pair.secondary.address, selftest="auto"):
+        await wait_until(lambda: not left and len(seen) >= len(gauges))
         await trio.sleep(0.1)
-        is_over()
 
     assert seen == gauges
 

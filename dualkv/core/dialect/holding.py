@@ -85,6 +85,7 @@ HOLDINGS: Final[Mapping[str, Holding]] = {
     **_all(Held.SCRIPT, "XDEL", "reads and writes the whole stream; its last id is that of what stays"),
     **_all(Held.SCRIPT, "XDELEX", "as `XDEL`; `DELREF`, `ACKED`: a copy"),
     **_all(Held.COPY, "BITFIELD RESTORE ZREMRANGEBYLEX XACKDEL INCREX LMOVEM BLMOVEM BLESS_SET BLESS_CLEAR"),
+    **_all(Held.COPY, "XSETID", "of the stream; its last id is that of the last entry, which is counted"),
     **_all(Held.COPY, "COPY MOVE", "of the keys in the database that is mirrored"),
     **_all(
         Held.COPY,
@@ -105,7 +106,6 @@ HOLDINGS: Final[Mapping[str, Holding]] = {
         """,
         _GROUPS,
     ),
-    **_all(Held.LOST, "XSETID", "the last id is that of the last entry"),
     **_all(Held.LOST, "XCFGSET", "there is no such setting"),
     **_all(Held.LOST, "HEXPIRE HPEXPIRE HEXPIREAT HPEXPIREAT HGETEX", _FIELDS),
     **_all(Held.LOST, "PFMERGE", "HyperLogLogs cannot be read; nor can one be copied"),
