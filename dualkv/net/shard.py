@@ -40,6 +40,8 @@ _IDLE_SECONDS: Final = 0.1
 """A connection that was idle so long is looked at before it is used: the backend may have closed it."""
 _LINGER_SECONDS: Final = 0.003
 """After the first item, wait so long for more: a batch costs 100 µs, however small it is."""
+_COALESCED_AT_ONCE: Final = 200
+"""Items, before clients are served again: that takes 1.5 ms."""
 _IDLE_CHECK_SECONDS: Final = 1.0
 _GRACE_SECONDS: Final = 1.0
 """So long what is in flight may take when somebody pauses the stream; then its outcome is unknown."""
@@ -68,6 +70,8 @@ class Shard:
         self._sleeper: trio.Event | None = None
         """Wakes the task, while it sleeps."""
         self._must_coalesce = False
+        self._kept = 0
+        """How many of the first entries that wait are kept in spite of it."""
         self._is_closed = False
         self._connection: Connection | None = None
         self._exchange: Exchange | None = None
@@ -127,19 +131,24 @@ class Shard:
         self._must_coalesce = True
 
     def _coalesce(self) -> None:
-        self._must_coalesce = False
+        """Do so with some of what waits, and leave the rest to later steps: clients are served between."""
         self._receive_all()
-        kept: deque[Entry] = deque()
-        for entry in self._waiting:
+        waiting = self._waiting
+        for _ in range(_COALESCED_AT_ONCE):
+            if self._kept >= len(waiting):
+                self._must_coalesce, self._kept = False, 0
+                self._stream.measure()
+                return
+            entry = waiting[self._kept]
             # Other shards may be waiting at a rendezvous, or applying it.
             if isinstance(entry, Rendezvous) or entry.queue is Queue.COPY or entry.keys() is None:
-                kept.append(entry)
-            elif entry.expected is not None:
+                self._kept += 1
+                continue
+            del waiting[self._kept]
+            if entry.expected is not None:
                 self._stream.settling.drop(entry, DropReason.SUSPENDED)
             else:
                 self._stream.settling.defer(entry)
-        self._waiting = kept
-        self._stream.measure()
 
     def close_entrance(self) -> None:
         """Nothing more will be offered."""
@@ -178,6 +187,7 @@ class Shard:
         """Connect, or wait for entries, or send some of them."""
         if self._must_coalesce:
             self._coalesce()
+            return await trio.lowlevel.checkpoint()
         if self._must_rest():
             return await self._rest()
         if self._connection is None:
