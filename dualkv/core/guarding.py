@@ -27,7 +27,7 @@ _CHANGING: Final = frozenset(
     {
         b"LPOP", b"RPOP", b"LREM", b"LSET", b"LTRIM", b"LINSERT", b"LPUSHX", b"RPUSHX", b"SREM", b"HDEL",
         b"ZREM", b"ZREMRANGEBYSCORE", b"ZREMRANGEBYRANK", b"ZREMRANGEBYLEX",
-        b"XDEL", b"XTRIM", b"XACK", b"XCLAIM", b"XSETID",
+        b"XDEL", b"XTRIM", b"XACK", b"XCLAIM",
     }
 )  # fmt: skip
 """They leave the expiry as it is, but may empty the key."""

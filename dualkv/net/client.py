@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-import trio
-
 from dualkv.core.context import Context
 from dualkv.core.session import SessionState
 from dualkv.errors import BackendUnavailable, ConnectionLost, LoginRefused
@@ -96,17 +94,9 @@ class Client:
             ConnectionLost: The connection broke, or no reply came in time.
             LoginRefused: The primary does not accept the client's user.
         """
-        leases = self.writer.leases
-        try:
-            with trio.fail_after(self.writer.config.read_timeout_seconds):
-                await lease.enter(context or self.state.context)
-                return await lease.call(wire, reply_count)
-        except trio.TooSlowError:
-            leases.close(lease, lost=True)
-            raise ConnectionLost("no reply from the primary") from None
-        except BaseException:
-            leases.close(lease, lost=True)
-            raise
+        with self.writer.leases.in_time(lease):
+            await lease.enter(context or self.state.context)
+            return await lease.call(wire, reply_count)
 
     async def call_alone(self, wire: bytes) -> bytes:
         """Send a request on a connection of its own; return the reply. Raises as `call`."""

@@ -6,6 +6,8 @@ They are given back and used again, never opened for one transaction each.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import attrs
@@ -102,17 +104,27 @@ class LeasePool:
         """
         async with self._counter:
             lease = self._take_idle() or await self._open()
-            try:
-                with trio.fail_after(self._backend.options.read_timeout_seconds):
-                    await lease.forget_watch()
-                    await lease.enter(context)
-            except trio.TooSlowError:
-                self.close(lease, lost=True)
-                raise ConnectionLost("no reply from the primary") from None
-            except BaseException:
-                self.close(lease, lost=True)
-                raise
+            with self.in_time(lease):
+                await lease.forget_watch()
+                await lease.enter(context)
             return lease
+
+    @contextmanager
+    def in_time(self, lease: Lease) -> Iterator[None]:
+        """Let what is said on a lease take as long as a reply may; after any failure it is closed.
+
+        Raises:
+            ConnectionLost: No reply came in time.
+        """
+        try:
+            with trio.fail_after(self._backend.options.read_timeout_seconds):
+                yield
+        except trio.TooSlowError:
+            self.close(lease, lost=True)
+            raise ConnectionLost("no reply from the primary") from None
+        except BaseException:
+            self.close(lease, lost=True)
+            raise
 
     def _take_idle(self) -> Lease | None:
         while self._idle:

@@ -126,33 +126,21 @@ class ClientBatch(Timed):
         first = len(plans) - self.missing
         if first or len(frames) < len(plans):
             plans, requests = plans[first : first + len(frames)], requests[first:]
-        # Mostly a batch of one, or a bulk load, and then nothing has failed.
-        are_sets = plans[0].is_set and plans.count(plans[0]) == len(plans)
-        have_succeeded = are_sets and frames.count(OK) == len(frames)
-        self._count(plans, requests, frames, now - self._sent_at, have_succeeded=have_succeeded)
+        have_set = self._count(plans, requests, frames, now - self._sent_at)
         stream = self._writer.stream
-        if stream is None:
-            pass
-        elif have_succeeded and not stream.gate.is_open:
-            self._remember(stream, requests[: len(frames)])
-        else:
-            self._mirror(plans, requests, frames, now)
+        if stream is not None:
+            if have_set and not stream.gate.is_open:
+                self._remember(stream, requests[: len(frames)])
+            else:
+                self._mirror(plans, requests, frames, now)
         count = len(frames)
         self.missing -= count
         if not self.missing and self.trailer:
             frames.append(self.trailer)
         self._receiver.replied(count, frames[0] if len(frames) == 1 else b"".join(frames))
 
-    def _count(
-        self,
-        plans: list[Plan],
-        requests: list[Request],
-        frames: list[bytes],
-        elapsed: float,
-        *,
-        have_succeeded: bool = False,
-    ) -> None:
-        """Count replies that arrived together; if all *have succeeded* there is no error among them."""
+    def _count(self, plans: list[Plan], requests: list[Request], frames: list[bytes], elapsed: float) -> bool:
+        """Count replies that arrived together; return whether they are of ``SET``s that all succeeded."""
         by_command = self._writer.answering.by_command
         bucket = bucket_of(elapsed)
         same = plans.count(plans[0]) == len(plans)  # mostly: a batch of one, or a bulk load
@@ -168,12 +156,13 @@ class ClientBatch(Timed):
                 is_due = True
         if is_due:
             self._look_at(plans, requests, frames)
-        if have_succeeded:
-            return
+        if same and plans[0].is_set and frames.count(OK) == len(frames):
+            return True
         for plan, request, frame in zip(plans, requests, frames, strict=False):  # requests may be more
             if frame[0] in _ERROR:
                 counters = by_command[plan.index]
                 self._writer.answered_error(plan, request, counters, frame, self._context)
+        return False
 
     def _remember(self, stream: SecondaryStream, requests: list[Request]) -> None:
         """Take note of the keys of SETs, while writes do not flow to the secondary."""
